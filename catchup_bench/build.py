@@ -1,0 +1,44 @@
+"""From the description of a run to its network and method."""
+
+import torch
+
+from . import data, names, registry
+from .errors import UsageError
+from .method import Method
+from .models import MODELS, StagedNet
+from .run import ModelSpec, Run, derive
+
+
+def build_net(model: ModelSpec, dataset: str, device: torch.device, seed: int = 0) -> StagedNet:
+    """A freshly initialised network for ``dataset``; initialised on the CPU, so equally on every device."""
+    architecture = MODELS[names.pick("model", model.name, MODELS)]
+    names.pick(f"variant of {model.name}", model.variant, architecture.variants)
+    entry = data.get(dataset)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "init"))
+        net = architecture.build(
+            num_classes=entry.num_classes, width=model.width, variant=model.variant, mean=entry.mean, std=entry.std
+        )
+    return net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def build_method(run: Run) -> Method:
+    """The method with the run's options. A stranger's file must still be the one that the run was made with."""
+    spec = run.method
+    name = spec.file or spec.name
+    cls = registry.method_class(name)
+    if spec.sha256 is not None and registry.source_digest(name) != spec.sha256:
+        raise UsageError(f"{name} has changed since this run was made: train again to make a new run of it")
+    return cls(**registry.options(cls, None, spec.options, spec.name))
+
+
+def build(run: Run, device: torch.device) -> tuple[StagedNet, Method]:
+    """The network and the method bound to it. ``bind`` may add parameters, so it comes before any weights."""
+    net = build_net(run.model, run.dataset.name, device, run.seed)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(run.seed, "extra"))
+            method = build_method(run).bind(net)
+    except ValueError as err:
+        raise UsageError(f"{run.method.name} with {run.model.name}: {err}") from None
+    return net.to(device, memory_format=torch.channels_last), method  # type: ignore[call-overload]

@@ -1,0 +1,211 @@
+"""Which conditions a run still lacks, and evaluating them, each written as it is finished."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from . import data, names, registry, results
+from .build import build, build_net
+from .checkpoint import load_weights, read_weights
+from .errors import NothingSelected, RunFailed, UsageError
+from .files import write_json
+from .hardware import describe
+from .provenance import stamp
+from .run import ModelSpec, read_folder
+from .suites import GROUPS, Context, Suite
+from .train import weights_file
+
+Tell = Callable[[str, results.Outcome], None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated: a network for [0,1] images, on the test set of a dataset, with a folder for outcomes."""
+
+    net: nn.Module
+    dataset: str
+    folder: Path
+    checkpoint: dict[str, Any]
+
+
+def make_suites(wanted: Iterable[str], settings: dict[str, dict[str, Any]]) -> dict[str, Suite]:
+    """Suites by name, groups resolved, with ``settings`` as their options."""
+    found: dict[str, Suite] = {}
+    for name in wanted:
+        names.pick("suite", name, [*registry.suites(), *GROUPS])
+        for member in GROUPS.get(name, (name,)):
+            cls = registry.suite_class(member)
+            found[member] = cls(**registry.options(cls, None, settings.get(member, {}), member))
+    return found
+
+
+def trained(folder: Path, device: torch.device) -> Subject:
+    """A finished run, at its last epoch."""
+    run = read_folder(folder)
+    if not weights_file(folder).exists():
+        raise UsageError(f"{folder} is not trained to its end: repeat its train command to finish it")
+    net, _ = build(run, device)
+    tensors, _ = read_weights(weights_file(folder))
+    load_weights(net, tensors, weights_file(folder))
+    return Subject(
+        net, run.dataset.name, folder, {"sha256": file_sha256(weights_file(folder)), "epoch": run.recipe.epochs}
+    )
+
+
+def loaded(path: Path, model: ModelSpec | None, dataset: str | None, runs: Path, device: torch.device) -> Subject:
+    """A checkpoint that stands alone: ours, which says what it is, or with ``model`` and ``dataset`` said."""
+    tensors, run = read_weights(path)
+    if run is not None:
+        net, _ = build(run, device)
+        dataset = dataset or run.dataset.name
+    elif model is None or dataset is None:
+        raise UsageError(f"{path} does not say what it is of: give --model and --dataset")
+    else:
+        net = build_net(model, dataset, device)
+    load_weights(net, tensors, path)
+    digest = file_sha256(path)
+    return Subject(net, dataset, runs / f"checkpoint-{digest[:12]}", {"sha256": digest, "file": path.name})
+
+
+def from_checkpoint(
+    name: str, model: ModelSpec | None, dataset: str | None, runs: Path, data_dir: Path | None, device: torch.device
+) -> Subject:
+    """A safetensors file, or ``robustbench:NAME`` out of RobustBench's model zoo."""
+    if not name.startswith("robustbench:"):
+        return loaded(Path(name), model, dataset, runs, device)
+    if dataset is None:
+        raise UsageError("robustbench:NAME needs --dataset: cifar10, cifar100 or imagenet")
+    from .robustbench_bridge import load_model
+
+    own = name.removeprefix("robustbench:")
+    net = load_model(own, dataset, (data_dir or data.default_folder()) / "robustbench").to(device)
+    return Subject(net, dataset, runs / f"robustbench-{dataset}-{own}", {"robustbench": own})
+
+
+def file_sha256(path: Path) -> str:
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def missing(folder: Path, suites: dict[str, Suite]) -> dict[str, list[str]]:
+    """Conditions per suite without an outcome of the same protocol."""
+    have = results.outcomes(folder)
+    return {
+        name: [c for c in suite.conditions() if c not in have or have[c].protocol != as_json(suite.protocol(c))]
+        for name, suite in suites.items()
+    }
+
+
+def as_json(value: Any) -> Any:
+    """Tuples as lists, as they are read back."""
+    if isinstance(value, dict):
+        return {k: as_json(v) for k, v in value.items()}
+    return [as_json(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def evaluate(
+    subject: Subject,
+    suites: dict[str, Suite],
+    *,
+    device: torch.device,
+    data_dir: Path | None = None,
+    tell: Tell | None = None,
+) -> dict[str, results.Outcome]:
+    """Evaluate what is missing of ``suites``; all outcomes of the subject. Repeating is resuming."""
+    todo = missing(subject.folder, suites)
+    if any(todo.values()):
+        images = data.load(subject.dataset, "test", data_dir)
+        context = Context(
+            net=subject.net,
+            images=images,
+            dataset=subject.dataset,
+            mean=data.get(subject.dataset).mean,
+            device=device,
+            batch_size=batch_size(images),
+        )
+        check_logits(context)
+        stated = {"checkpoint": subject.checkpoint, "test_sha256": images.digest()}
+        write_json(subject.folder / "evaluation.json", stated)
+        with evaluating(subject.net):
+            for name, conditions in todo.items():
+                _run_suite(subject, name, suites[name], context, conditions, tell)
+    return results.outcomes(subject.folder)
+
+
+def _run_suite(
+    subject: Subject, name: str, suite: Suite, context: Context, conditions: list[str], tell: Tell | None
+) -> None:
+    where = {**stamp(), **describe(context.device, "fp32")}
+    for condition, bits in suite.run(context, conditions) if conditions else ():
+        outcome = results.Outcome.of(bits.numpy(), name, as_json(suite.protocol(condition)), where)
+        write_json(results.outcome_file(subject.folder, condition), outcome.model_dump(mode="json"))
+        if tell is not None:
+            tell(condition, outcome)
+
+
+def batch_size(images: data.Images) -> int:
+    """500 images of 32 px, fewer of larger ones."""
+    pixels = images.x.shape[1] * images.x.shape[2]
+    return max(8, min(500, 500 * 32 * 32 // pixels))
+
+
+def check_logits(context: Context) -> None:
+    """Refuse a network whose outputs cannot be ranked."""
+    with torch.inference_mode(), evaluating(context.net):
+        probe = context.net(torch.zeros(2, 3, *context.images.x.shape[1:3], device=context.device))
+    classes = int(context.images.y.max()) + 1
+    if probe.ndim != 2 or probe.shape[1] < classes:
+        raise UsageError(
+            f"the model has outputs of shape {tuple(probe.shape)}; {context.dataset} has {classes} classes"
+        )
+    if not bool(torch.isfinite(probe).all()):
+        raise RunFailed("the model's outputs are not finite")
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Eval mode, parameters frozen (attacks need only the gradient of the image), TF32 off; all restored after."""
+    was = [(m, m.training) for m in net.modules()]
+    wanted_grad = [(p, p.requires_grad) for p in net.parameters()]
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    net.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+        for module, mode in was:
+            module.training = mode
+        for parameter, wanted in wanted_grad:
+            parameter.requires_grad_(wanted)
+
+
+def select(runs: Path, given: list[str], suites: dict[str, Suite]) -> list[Path]:
+    """The run folders that are ``given``, or all finished ones under ``runs`` that lack a condition of ``suites``."""
+    if given:
+        return [_one(runs, name) for name in given]
+    finished = sorted(p.parent for p in runs.glob("*/last.safetensors"))
+    if not finished:
+        raise NothingSelected(f"no finished run in {runs}: train one first with catchup-bench train")
+    return [f for f in finished if any(missing(f, suites).values())] or finished
+
+
+def _one(runs: Path, name: str) -> Path:
+    """A run by its path, or by the beginning or the digest of its folder's name."""
+    if Path(name).joinpath("run.json").exists():
+        return Path(name)
+    matches = [
+        p
+        for p in runs.glob("*")
+        if p.joinpath("run.json").exists() and (p.name.startswith(name) or p.name.endswith(name))
+    ]
+    if len(matches) != 1:
+        found = "several runs" if matches else "no run"
+        raise UsageError(f"{name} names {found} in {runs}: give a folder with a run.json")
+    return matches[0]

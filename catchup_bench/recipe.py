@@ -1,0 +1,102 @@
+"""The training protocol: everything about training that is not the method, the data or the network."""
+
+import math
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from . import names
+from .errors import UsageError
+
+
+class Recipe(BaseModel):
+    """Values as in the TOML files of ``recipes/``; lengths of time are in epochs, shares of time are fractions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    epochs: int = Field(ge=1, le=100_000)
+    batch_size: int = Field(ge=1, le=65_536)
+    lr: float = Field(gt=0, allow_inf_nan=False)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(1e-4, ge=0, allow_inf_nan=False)
+    schedule: Literal["step", "cosine"] = "step"
+    milestones: tuple[float, ...] = ()
+    """Fractions of the epochs after which ``lr`` is multiplied by ``gamma``; they scale with ``epochs``."""
+    gamma: float = Field(0.1, gt=0, le=1)
+    warmup_epochs: float = Field(0, ge=0, allow_inf_nan=False)
+    pad: int = Field(0, ge=0, le=64)
+    """Zero padding of the random crop, in pixels; 0 is no crop."""
+    flip: bool = False
+    drop_last: bool = False
+    eval_every: int = Field(1, ge=1)
+    """Epochs between two looks at the test error, which draw the curve and choose ``best``."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """``auto`` is bf16 autocast where the hardware has it, else fp32."""
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if any(not 0 < m < 1 for m in self.milestones) or list(self.milestones) != sorted(self.milestones):
+            raise ValueError("milestones must be rising fractions between 0 and 1")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+    def lr_at(self, progress: float) -> float:
+        """Learning rate after ``progress`` epochs. Steps happen between epochs, cosine and warm-up at every step."""
+        if progress < self.warmup_epochs:
+            return self.lr * progress / self.warmup_epochs
+        if self.schedule == "cosine":
+            share = (progress - self.warmup_epochs) / max(self.epochs - self.warmup_epochs, 1e-9)
+            return self.lr * 0.5 * (1 + math.cos(math.pi * min(share, 1)))
+        passed = sum(math.floor(progress) >= round(m * self.epochs) for m in self.milestones)
+        return float(self.lr * self.gamma**passed)
+
+
+FOLDER = "recipes"
+
+
+def available() -> list[str]:
+    return sorted(p.name.removesuffix(".toml") for p in resources.files(__package__).joinpath(FOLDER).iterdir())
+
+
+def load(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
+    """The recipe called ``name`` (or the TOML file at that path) with ``overrides`` applied."""
+    values = read_toml(name, "recipe", FOLDER)
+    for comment in ("title", "source"):
+        values.pop(comment, None)
+    return validated({**values, **(overrides or {})}, name)
+
+
+def read_toml(name: str, kind: str, folder: str) -> dict[str, Any]:
+    """A packaged TOML file by name, or any TOML file by path."""
+    try:
+        if name.endswith(".toml"):
+            return tomllib.loads(Path(name).read_text(encoding="utf-8"))
+        shelf = resources.files(__package__).joinpath(folder)
+        names.pick(kind, name, [p.name.removesuffix(".toml") for p in shelf.iterdir()])
+        return tomllib.loads(shelf.joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as err:
+        raise UsageError(f"{kind} {name} is not valid TOML: {err}") from None
+    except OSError as err:
+        raise UsageError(f"cannot read {kind} {name}: {err.strerror}") from None
+
+
+def validated(values: dict[str, Any], name: str) -> Recipe:
+    for key in values:
+        names.pick("recipe key", key, Recipe.model_fields)
+    try:
+        return Recipe(**values)
+    except ValidationError as err:
+        raise UsageError(f"recipe {name}: {one_line(err)}") from None
+
+
+def one_line(err: ValidationError) -> str:
+    """The first complaint of pydantic, as ``key = value: what is wrong``."""
+    first = err.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    given = f" = {first['input']!r}" if where else ""
+    return f"{where}{given}: {first['msg']}".removeprefix(": ")

@@ -1,0 +1,108 @@
+"""The one place that imports robustbench.
+
+Three things stand in the way of ``import robustbench`` (1.1.1) and are dealt with here, when it is needed:
+
+- torchattacks 3.5.1 ships an older copy of the top-level package ``robustbench``; which one is on disk depends on the
+  order of installation. Only what both have is used, and ``copy_on_disk`` says which it is.
+- it imports ``pkg_resources``, which setuptools dropped in version 81.
+- it imports a module named ``autoattack``, which its own dependency installs as ``pyautoattack``, with other
+  parameter names.
+"""
+
+import base64
+import hashlib
+import importlib
+import importlib.util
+import sys
+import types
+import warnings
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageError
+
+
+def copy_on_disk() -> str:
+    """Whose ``robustbench`` would be imported: ``robustbench``, ``torchattacks``, ``unknown`` or ``absent``."""
+    spec = importlib.util.find_spec("robustbench")
+    if spec is None or spec.origin is None:
+        return "absent"
+    found = base64.urlsafe_b64encode(hashlib.sha256((Path(spec.origin).parent / "eval.py").read_bytes()).digest())
+    for owner in ("robustbench", "torchattacks"):
+        if found.rstrip(b"=").decode() == _recorded_digest(owner, "robustbench/eval.py"):
+            return owner
+    return "unknown"
+
+
+def _recorded_digest(distribution: str, file: str) -> str | None:
+    """What the installed distribution's own list says the SHA-256 of one of its files is."""
+    try:
+        files = metadata.files(distribution) or []
+    except metadata.PackageNotFoundError:
+        return None
+    return next((f.hash.value for f in files if f.as_posix() == file and f.hash is not None), None)
+
+
+class AutoAttack:
+    """``autoattack.AutoAttack`` as robustbench calls it, on top of pyautoattack."""
+
+    def __init__(self, model: Any, norm: str = "Linf", eps: float = 0.3, **options: Any) -> None:
+        from pyautoattack import AutoAttack as Renamed
+
+        renamed = {"attacks_to_run": "attacks"}
+        dropped = ("log_path", "verbose")
+        kept = {renamed.get(k, k): v for k, v in options.items() if k not in dropped}
+        self.attack = Renamed(model, norm=norm, eps=eps, **kept)
+
+    def run_standard_evaluation(self, x: Any, y: Any, bs: int = 250, **_: Any) -> Any:
+        found = self.attack.run_standard_evaluation(x, y, batch_size=bs)
+        return found[0] if isinstance(found, tuple) else found
+
+
+def bridge() -> None:
+    """Make ``import robustbench`` possible. Raises :class:`UsageError` with the fix where it is not."""
+    if importlib.util.find_spec("pkg_resources") is None:
+        raise UsageError("robustbench needs pkg_resources, which newer setuptools lack: pip install 'setuptools<81'")
+    if "autoattack" not in sys.modules and importlib.util.find_spec("autoattack") is None:
+        alias = types.ModuleType("autoattack", "pyautoattack under the name that robustbench imports")
+        alias.AutoAttack = AutoAttack  # type: ignore[attr-defined]
+        state = types.ModuleType("autoattack.state")
+        state.EvaluationState = object  # type: ignore[attr-defined]
+        sys.modules["autoattack"], sys.modules["autoattack.state"] = alias, state
+
+
+def module(name: str) -> Any:
+    """``robustbench.<name>``, bridged, without its deprecation warnings."""
+    bridge()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module(f"robustbench.{name}")
+    except ImportError as err:
+        raise UsageError(
+            f"robustbench cannot be imported ({err}): pip install --force-reinstall --no-deps robustbench"
+        ) from None
+
+
+def zoo() -> dict[str, dict[str, list[str]]]:
+    """Names in RobustBench's model zoo: dataset → threat model → names."""
+    table = module("model_zoo").model_dicts
+    return {d.value: {t.value: sorted(models) for t, models in threats.items()} for d, threats in table.items()}
+
+
+def load_model(name: str, dataset: str, folder: Path) -> Any:
+    """A network of the zoo, for [0,1] images; downloaded into ``folder`` unless it is there.
+
+    Raises :class:`UsageError` for a name or dataset that the zoo does not have, or when it cannot be fetched.
+    """
+    from . import names
+
+    models = zoo()
+    threats = models[names.pick("dataset of robustbench", dataset, models)]
+    known = {model: threat for threat, found in threats.items() for model in found}
+    threat = known[names.pick(f"robustbench model for {dataset}", name, known)]
+    try:
+        return module("utils").load_model(name, model_dir=str(folder), dataset=dataset, threat_model=threat)
+    except Exception as err:  # downloads, archives and state dicts fail in many ways
+        raise UsageError(f"cannot load robustbench:{name}: {type(err).__name__}: {str(err).splitlines()[0]}") from None

@@ -1,0 +1,97 @@
+"""What a run is: (method, dataset, model, recipe, seed). Its digest is its identity and names its folder."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import UsageError
+from .files import read_json, write_json
+from .recipe import Recipe, one_line
+
+
+class MethodSpec(BaseModel):
+    """``name`` as on the command line (of a file: its stem), all hyper-parameters, and for a stranger's file where it
+    is and its SHA-256."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)
+    options: dict[str, Any]
+    file: str | None = None
+    sha256: str | None = None
+
+
+class DatasetSpec(BaseModel):
+    """``fraction`` of the images of each class, chosen by the run's seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = Field(max_length=256)
+    fraction: float = Field(1.0, gt=0, le=1)
+
+
+class ModelSpec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = Field(pattern=r"^[a-z0-9_-]+$", max_length=64)
+    width: int = Field(ge=1, le=4096)
+    variant: str = Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=32)
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}-w{self.width}"
+
+
+class Run(BaseModel):
+    """One training run, wholly described."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    method: MethodSpec
+    dataset: DatasetSpec
+    model: ModelSpec
+    recipe: Recipe
+    seed: int = Field(ge=0, le=2**31 - 1)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the digest covers: everything but where a stranger's file happens to lie."""
+        return self.model_dump(mode="json", exclude={"method": {"file"}})
+
+    @property
+    def digest(self) -> str:
+        text = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def folder(self) -> str:
+        """Name of the run's folder: readable first, unique by its digest."""
+        dataset = "".join(c if c.isalnum() else "_" for c in self.dataset.name)
+        return f"{dataset}-{self.model.label}-{self.method.name}-s{self.seed}-{self.digest}"
+
+
+def derive(seed: int, axis: str, *step: int) -> int:
+    """An independent 63-bit seed per axis (init, order, augment, method, layers, subset) and step.
+
+    The same seed gives every method the same initial weights and the same data order.
+    """
+    digest = hashlib.sha256("/".join(map(str, (seed, axis, *step))).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def parse(values: Any, where: object) -> Run:
+    try:
+        return Run.model_validate(values)
+    except ValidationError as err:
+        raise UsageError(f"{where} does not describe a run: {one_line(err)}") from None
+
+
+def open_folder(run: Run, runs: Path) -> Path:
+    """The folder of ``run`` under ``runs``, made and labelled if it is new."""
+    folder = runs / run.folder
+    if not (folder / "run.json").exists():
+        write_json(folder / "run.json", run.model_dump(mode="json"))
+    return folder
+
+
+def read_folder(folder: Path) -> Run:
+    return parse(read_json(folder / "run.json", "run"), folder / "run.json")

@@ -1,0 +1,71 @@
+"""Evaluations: a suite turns a model into outcomes per condition.
+
+An outcome is one bit per test image, true where the image was classified rightly; errors, intervals and paired tests
+all follow from the bits. Networks take float32 images in [0,1] and are in eval mode, in fp32, outside autocast.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..data import Images
+from ..loader import batches
+
+GROUPS = {"robustness": ("clean", "fgsm", "deformation")}
+"""Names that stand for several suites."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a suite is given: the network, the test images in official order, and what the dataset says of them."""
+
+    net: nn.Module
+    images: Images
+    dataset: str
+    mean: tuple[float, float, float]
+    device: torch.device
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite(ABC):
+    """One evaluation; fields are its options. The file's name is the suite's name."""
+
+    about: ClassVar[str]
+    cost: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Raised when the same options come to mean something else."""
+
+    @abstractmethod
+    def conditions(self) -> list[str]:
+        """Names of the conditions, each with its own outcome."""
+
+    @abstractmethod
+    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+        """(condition, bits) for each of ``conditions``, as soon as each is finished; bits are bool of length N."""
+
+    def protocol(self, condition: str) -> dict[str, Any]:
+        """What two outcomes of ``condition`` must share to stand in one column."""
+        return {"version": self.version, **asdict(self)}
+
+    @classmethod
+    def options_of(cls, protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The options that give conditions of these protocols again: the inverse of :meth:`protocol`."""
+        return {k: v for k, v in protocols[0].items() if k != "version"}
+
+
+def correct(context: Context, change: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None) -> Tensor:
+    """Bits of the whole test set, each batch passed through ``change(x, y, index)`` first.
+
+    Bits stay on the device until all batches are done: one transfer, no waiting in between.
+    """
+    found = []
+    for x, y, index in batches(context.images, context.batch_size, context.device):
+        x = x if change is None else change(x, y, index)
+        with torch.inference_mode():
+            found.append(context.net(x).argmax(1) == y)
+    return torch.cat(found).cpu()

@@ -1,0 +1,72 @@
+"""Does a record hold? Level 1: it agrees with itself. Level 2: its checkpoint, evaluated again, gives its bits."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import data, registry, results
+from .errors import VerificationFailed
+from .evaluate import Subject, evaluate, make_suites, trained
+from .files import read_json
+
+TOLERATED = 5e-4
+"""Share of a condition's images whose outcome may differ for reasons of floating-point arithmetic."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The level that a record reaches, and per re-evaluated condition how many bits differ."""
+
+    level: int
+    conditions: int
+    differing: dict[str, int]
+
+
+def verify(path: Path, run_folder: Path | None, device: torch.device, data_dir: Path | None = None) -> Verdict:
+    """Level 1, and level 2 when the run's folder with its weights is given.
+
+    Raises :class:`VerificationFailed` naming what does not fit.
+    """
+    record = results.parse(read_json(path, "record"), path)
+    if problems := record.problems():
+        raise VerificationFailed(f"{path}: {problems[0]}")
+    if run_folder is None:
+        return Verdict(1, len(record.outcomes), {})
+    return reevaluate(record, path, trained(run_folder, device), device, data_dir)
+
+
+def reevaluate(
+    record: results.Record, path: Path, subject: Subject, device: torch.device, data_dir: Path | None
+) -> Verdict:
+    if subject.checkpoint["sha256"] != record.checkpoint.get("sha256"):
+        raise VerificationFailed(f"{path}: its checkpoint is {record.checkpoint.get('sha256')}, not the one given")
+    if data.load(subject.dataset, "test", data_dir).digest() != record.test_sha256:
+        raise VerificationFailed(f"{path}: its test images are not those found here")
+    protocols: dict[str, list[dict[str, Any]]] = {}
+    for outcome in record.outcomes.values():
+        protocols.setdefault(outcome.suite, []).append(outcome.protocol)
+    suites = make_suites(protocols, {s: registry.suite_class(s).options_of(found) for s, found in protocols.items()})
+    with tempfile.TemporaryDirectory() as fresh:
+        again = evaluate(
+            Subject(subject.net, subject.dataset, Path(fresh), subject.checkpoint),
+            suites,
+            device=device,
+            data_dir=data_dir,
+        )
+    return compare(record, again, path)
+
+
+def compare(record: results.Record, again: dict[str, results.Outcome], path: Path) -> Verdict:
+    differing = {}
+    for name, outcome in record.outcomes.items():
+        if name not in again:
+            raise VerificationFailed(f"{path}: {name} is not a condition of this version's {outcome.suite}")
+        differing[name] = int((outcome.array() != again[name].array()).sum())
+        if differing[name] > TOLERATED * outcome.n:
+            raise VerificationFailed(
+                f"{path}: {name}: {differing[name]} of {outcome.n} outcomes differ when evaluated again"
+            )
+    return Verdict(2, len(differing), differing)

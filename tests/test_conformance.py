@@ -1,0 +1,83 @@
+"""Every method keeps the contract: each check on each method, and each check fails on a method that breaks it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from catchup_bench import conformance, registry
+from catchup_bench.conformance import CHECKS, Subject, run_check
+from catchup_bench.method import Method, Network, one_hot, soft_loss
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("name", registry.methods())
+def test_method_keeps_the_contract(name: str, check: Callable[[Subject], str]) -> None:
+    result = run_check(check, registry.method_class(name))
+    assert result.ok, result.detail
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bad(Method):
+    """A method that breaks one clause, chosen by ``how``."""
+
+    title, paper, year, level = "Bad", "none", 2024, "input"
+    how: str = ""
+
+    def plan(self, rng: Any) -> Any:
+        return float(rng.random()) if self.how == "plans" else None
+
+    def loss(self, net: Network, x: Tensor, y: Tensor, plan: Any, gen: torch.Generator) -> Tensor:
+        target = one_hot(y, net.num_classes)
+        if self.how == "vector":
+            return target.sum(1)
+        if self.how == "detached":
+            return soft_loss(net(net(x, stop=2).detach(), start=2), target)
+        if self.how == "weights":
+            return soft_loss(net(x), 0.5 * target)
+        if self.how == "unseeded":
+            return soft_loss(net(x), target) * Bad.counter()
+        if self.how == "one image":
+            return soft_loss(net(x[1:]), target[1:])
+        if self.how == "format":
+            return soft_loss(net(x.as_strided(x.shape, x.contiguous().stride())), target)
+        if self.how == "in place":
+            x.mul_(0.5)
+        if self.how == "eval":
+            net.train(False)
+        if self.how == "half":
+            assert net(x).dtype == torch.float32
+        if self.how == "host":
+            return soft_loss(net(x), target) * float(x.max().item() >= 0)
+        return soft_loss(net(x), target)
+
+    @staticmethod
+    def counter() -> int:
+        Bad.calls = getattr(Bad, "calls", 0) + 1  # type: ignore[attr-defined]
+        return int(Bad.calls)  # type: ignore[attr-defined]
+
+
+BREAKS = dict(
+    zip(
+        CHECKS,
+        "plans vector detached weights unseeded,one image,format,in place,eval,half,host".replace(" ", ",", 4).split(","),
+        strict=True,
+    )
+)
+
+
+@pytest.mark.parametrize(("check", "how"), BREAKS.items(), ids=lambda v: getattr(v, "__name__", v))
+def test_check_finds_the_method_that_breaks_it(check: Callable[[Subject], str], how: str) -> None:
+    assert not run_check(check, lambda: Bad(how=how)).ok
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+def test_a_sound_method_passes(check: Callable[[Subject], str]) -> None:
+    assert run_check(check, Bad).ok
+
+
+def test_conform_runs_all_checks() -> None:
+    assert len(conformance.conform(registry.method_class("baseline"))) == len(CHECKS)
