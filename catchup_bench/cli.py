@@ -173,7 +173,6 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Train and evaluate four methods on embedded digits and print their leaderboard: about two minutes on 2 cores."""
-    (runs / "leaderboards").mkdir(parents=True, exist_ok=True)
     run_board("demo", runs, runs, None, "cpu", workers, dry_run, as_json)
 
 

@@ -154,6 +154,7 @@ def start_or_resume(run: Run, folder: Path, net: StagedNet, method: Method, devi
     optimizer = make_optimizer(run, net)
     state = checkpoint.read_state(folder / "state.pt")
     if state is None:
+        write_metrics(folder, [])  # what an interrupted first attempt left
         precision = choose_precision(run.recipe.precision, device)
         return Training(run, folder, net, method, optimizer, precision, 0, [])
     net.load_state_dict(state["net"])

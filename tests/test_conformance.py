@@ -63,7 +63,9 @@ class Bad(Method):
 BREAKS = dict(
     zip(
         CHECKS,
-        "plans vector detached weights unseeded,one image,format,in place,eval,half,host".replace(" ", ",", 4).split(","),
+        "plans vector detached weights unseeded,one image,format,in place,eval,half,host".replace(" ", ",", 4).split(
+            ","
+        ),
         strict=True,
     )
 )

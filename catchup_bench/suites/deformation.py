@@ -78,7 +78,7 @@ class Deformation(Suite):
 
 
 def warp(x: Tensor, matrices: npt.NDArray[np.float64], fill: Tensor) -> Tensor:
-    """Images B×3×H×W whose output pixel p is the input pixel nearest to M(p - c) + c, ``fill`` outside.
+    """Images B×3×H×W whose output pixel p is the input pixel nearest to Mp + (c - Mc), ``fill`` outside.
 
     Half-way coordinates round up, in float64: zooms by 0.8 and 1.2 meet exact halves, which other roundings move.
     """
@@ -86,7 +86,9 @@ def warp(x: Tensor, matrices: npt.NDArray[np.float64], fill: Tensor) -> Tensor:
     size = np.array([height, width])
     centre = size / 2 + 0.5
     grid = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1).reshape(-1, 2)
-    coords = (grid - centre) @ matrices.transpose(0, 2, 1) + centre
+    offset = centre - matrices @ centre
+    # in this order of additions, since sums that meet an exact half must round as SciPy's do
+    coords = offset[:, None] + grid[:, :1] * matrices[:, None, :, 0] + grid[:, 1:] * matrices[:, None, :, 1]
     inside = ((coords >= 0) & (coords <= size - 1)).all(2)
     nearest = np.clip(np.floor(coords + 0.5).astype(np.int64), 0, size - 1)
     source = (

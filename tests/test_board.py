@@ -1,0 +1,213 @@
+"""Boards: from records to markdown, and back to what contradicts it."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catchup_bench import board as boards
+from catchup_bench import render, results, table
+from catchup_bench.errors import NothingSelected, UsageError, VerificationFailed
+from catchup_bench.evaluate import as_json, make_suites
+
+TOML = """
+title = "Tiny"
+question = "Does it render?"
+methods = ["baseline", "catchup", { name = "catchup", label = "catchup-no-input", set = { input_mix = "none" } }]
+seeds = [0, 1]
+rank = "both"
+[[setups]]
+dataset = "digits"
+model = "preactresnet10"
+width = 4
+recipe = "digits"
+suites = ["robustness"]
+[[columns]]
+name = "clean err"
+conditions = ["clean"]
+[[columns]]
+name = "zoom acc"
+metric = "accuracy"
+conditions = ["zoom-60", "zoom-80"]
+[[columns]]
+name = "both"
+about = "mean of the others"
+mean_of = ["clean err", "zoom acc"]
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder with the board ``tiny.toml`` and made-up, consistent records of it."""
+    (tmp_path / "tiny.toml").write_text(TOML)
+    folder = tmp_path / "leaderboards" / "results" / "tiny"
+    board = boards.load(str(tmp_path / "tiny.toml"))
+    suites = make_suites(["robustness"], {})
+    rng = np.random.default_rng(0)
+    for job in board.jobs():
+        error = {"baseline": 0.5, "catchup": 0.1, "catchup-no-input": 0.3}[job.label]
+        outcomes = {
+            c: results.Outcome.of(rng.random(80) > error, name, as_json(s.protocol(c)), {})
+            for name, s in suites.items()
+            for c in s.conditions()
+        }
+        record = results.Record(
+            run=job.run,
+            digest=job.run.digest,
+            checkpoint={},
+            test_sha256="0",
+            training={"device": "test", "precision": "fp32", "versions": {"torch": "0"}},
+            outcomes=outcomes,
+        )
+        results.write(record, folder / job.path)
+    return tmp_path
+
+
+def make(root: Path) -> table.Table:
+    return table.make(boards.load(str(root / "tiny.toml")), root / "leaderboards" / "results" / "tiny")
+
+
+def test_every_packaged_board_loads_and_has_runs() -> None:
+    for name in boards.available():
+        assert next(boards.load(name).jobs()).run.seed == boards.load(name).seeds[0]
+
+
+def test_rows_are_means_and_deviations_of_the_bits(root: Path) -> None:
+    row = next(r for r in make(root).rows if r.label == "baseline")
+    folder = root / "leaderboards" / "results" / "tiny" / "preactresnet10-w4" / "baseline"
+    clean, zoom = [], []
+    for seed in (0, 1):
+        outcomes = results.read(folder / f"seed{seed}.json").outcomes
+        clean.append(100 * (~outcomes["clean"].array()).mean())
+        zoom.append(100 * np.mean([outcomes[c].array().mean() for c in ("zoom-60", "zoom-80")]))
+    assert row.values["clean err"] == pytest.approx((np.mean(clean), np.std(clean, ddof=1)))
+    assert row.values["zoom acc"] == pytest.approx((np.mean(zoom), np.std(zoom, ddof=1)))
+    assert row.values["both"][0] == pytest.approx((np.mean(clean) + 100 - np.mean(zoom)) / 2)
+
+
+def test_rows_are_sorted_by_the_ranking_column(root: Path) -> None:
+    assert [r.label for r in make(root).rows] == ["catchup", "catchup-no-input", "baseline"]
+
+
+def test_scores_add_up_to_the_error(root: Path) -> None:
+    board = boards.load(str(root / "tiny.toml"))
+    found = table.find(board, root / "leaderboards" / "results" / "tiny").records["catchup"]
+    blocks = table.scores(board, found, [0, 1], "both")
+    assert 100 * sum(b.mean() for b in blocks) == pytest.approx(
+        next(r for r in make(root).rows if r.label == "catchup").values["both"][0]
+    )
+
+
+def test_rendering_is_pure_and_checked(root: Path) -> None:
+    (root / "README.md").write_text("Before\n<!-- BEGIN board: x -->\nkept\n<!-- END board: x -->\nAfter\n")
+    name = str(root / "tiny.toml")
+    render.write(root, name)
+    page = (root / "leaderboards" / "tiny.md").read_text()
+    render.write(root, name)
+    assert (root / "leaderboards" / "tiny.md").read_text() == page
+    assert render.stale(root, name) == []
+    (root / "leaderboards" / "tiny.md").write_text(page.replace("±", "+-", 1))
+    assert render.stale(root, name) == ["leaderboards/tiny.md"]
+    assert "kept" in (root / "README.md").read_text()
+
+
+def test_the_page_is_the_golden_one(root: Path) -> None:
+    page = render.page("tiny", make(root))
+    golden = Path(__file__).with_name("golden_board.md")
+    assert page == golden.read_text(encoding="utf-8")
+
+
+def test_the_excerpt_stands_between_its_markers() -> None:
+    text = "a\n<!-- BEGIN board: tiny -->\nold\n<!-- END board: tiny -->\nb\n"
+    assert render.with_excerpt(text, "tiny", "new") == text.replace("old", "new")
+    assert render.with_excerpt(text, "other", "new") == text
+
+
+def test_missing_runs_are_rows_that_say_so(root: Path) -> None:
+    for path in (root / "leaderboards" / "results" / "tiny").glob("*/catchup/*.json"):
+        path.unlink()
+    rows = make(root).rows
+    assert [r.label for r in rows][-1] == "catchup" and rows[-1].n == 0
+    assert "not run" in render.page("tiny", make(root))
+
+
+def test_records_of_another_protocol_do_not_count(root: Path) -> None:
+    text = (root / "tiny.toml").read_text()
+    (root / "tiny.toml").write_text(text.replace('recipe = "digits"', 'recipe = "digits"\noverrides = { lr = 0.2 }'))
+    assert all(r.n == 0 for r in make(root).rows)
+
+
+def tamper(root: Path, change: object) -> Path:
+    path = next((root / "leaderboards" / "results" / "tiny").glob("*/baseline/seed0.json"))
+    value = json.loads(path.read_text())
+    change(value)  # type: ignore[operator]
+    path.write_text(json.dumps(value))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda v: v["outcomes"]["clean"].update(correct=79), "its bits say"),
+        (lambda v: v["outcomes"]["clean"].update(n=90), "not of 90 images"),
+        (lambda v: v["outcomes"]["clean"].update(bits="?"), "bits are damaged"),
+        (lambda v: v.update(digest="0" * 12), "is not that of the run"),
+        (lambda v: v["run"].update(seed=7), "is not that of the run"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_refused(root: Path, change: object, words: str) -> None:
+    tamper(root, change)
+    with pytest.raises(VerificationFailed, match=words):
+        make(root)
+
+
+def test_rows_of_other_test_images_are_not_compared(root: Path) -> None:
+    tamper(root, lambda v: v.update(test_sha256="1"))
+    with pytest.raises(VerificationFailed, match="other test images"):
+        make(root)
+
+
+def test_a_record_that_is_not_json_is_named(root: Path) -> None:
+    path = tamper(root, lambda v: None)
+    path.write_text("{")
+    with pytest.raises(UsageError, match="not valid JSON"):
+        make(root)
+
+
+def test_nothing_to_render_is_said(tmp_path: Path) -> None:
+    (tmp_path / "leaderboards").mkdir()
+    with pytest.raises(NothingSelected):
+        render.expected(tmp_path)
+
+
+def test_column_weights_sum_to_one() -> None:
+    for name in boards.available():
+        board = boards.load(name)
+        for column in board.columns:
+            assert sum(board.weights(column).values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('rank = "both"', 'rank = "neither"', "is not a column"),
+        ("seeds = [0, 1]", "seeds = []", "seeds"),
+        ('title = "Tiny"', 'titel = "Tiny"', "titel"),
+        ('conditions = ["clean"]', "", "needs either conditions or mean_of"),
+        ('mean_of = ["clean err", "zoom acc"]', 'mean_of = ["both"]', "needs either"),
+        (', label = "catchup-no-input"', "", "own label"),
+        ('label = "catchup-no-input"', 'label = "../up"', "label"),
+    ],
+)
+def test_bad_boards_are_one_line(root: Path, old: str, new: str, words: str) -> None:
+    (root / "tiny.toml").write_text(TOML.replace(old, new, 1))
+    with pytest.raises(UsageError, match=words):
+        boards.load(str(root / "tiny.toml"))
+
+
+def test_bits_survive_packing() -> None:
+    for bits in itertools.product([False, True], repeat=9):
+        array = np.array(bits)
+        assert np.array_equal(results.unpack(results.pack(array), 9), array)

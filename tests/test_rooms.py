@@ -1,0 +1,162 @@
+"""The house's rules: who may import whom, what is installed, what starts fast."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = sorted((ROOT / "catchup_bench").rglob("*.py"))
+METHODS = sorted((ROOT / "methods").glob("*.py"))
+LIGHT = [
+    "cli",
+    "board",
+    "render",
+    "table",
+    "report",
+    "results",
+    "recipe",
+    "registry",
+    "names",
+    "run",
+    "files",
+    "errors",
+    "draws",
+    "jobs",
+    "progress",
+    "catalog",
+    "stats",
+]
+HEAVY = {"torch", "torchvision", "torchattacks", "robustbench", "datasets", "sklearn", "scipy"}
+
+
+def imports(path: Path, *, top_only: bool) -> set[str]:
+    """Full names of what a file imports; relative imports begin with dots."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for node in tree.body if top_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add("." * node.level + (node.module or ""))
+    return found
+
+
+@pytest.mark.parametrize("path", METHODS, ids=lambda p: p.stem)
+def test_methods_import_torch_the_contract_and_each_other(path: Path) -> None:
+    allowed = {
+        "torch",
+        "numpy",
+        "catchup_bench",
+        "dataclasses",
+        "typing",
+        "collections",
+        "math",
+        "functools",
+        "itertools",
+        "contextlib",
+    }
+    for name in imports(path, top_only=True):
+        assert name.startswith(".") or name.split(".")[0] in allowed, name
+        assert not name.startswith("catchup_bench") or name == "catchup_bench.method", name
+    assert imports(path, top_only=False) - imports(path, top_only=True) <= {"torchvision.ops", "torchvision"}
+
+
+def test_the_core_names_no_method() -> None:
+    names = {p.stem for p in METHODS if not p.stem.startswith("_")} - {"baseline"}
+    for path in CORE:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docstrings = {
+            node.body[0].value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        }
+        strings = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and n not in docstrings}
+        assert not names & {s for s in strings if isinstance(s, str)}, path
+
+
+def test_only_the_registry_knows_where_methods_live() -> None:
+    for path in CORE:
+        if path.stem != "registry":
+            assert "catchup_bench.methods" not in imports(path, top_only=False), path
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_rooms_import_nothing_heavy_at_start(name: str) -> None:
+    path = ROOT / "catchup_bench" / f"{name}.py"
+    assert not {n.split(".")[0] for n in imports(path, top_only=True)} & HEAVY
+
+
+def run_python(code: str, *, cwd: Path, **env: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, env={**os.environ, **env}, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("words", ["--help", "train --help", "leaderboard --help", "--version"])
+def test_help_imports_nothing_heavy(words: str, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom catchup_bench.cli import app\n"
+        f"try: app({words.split()!r})\nexcept SystemExit: pass\n"
+        "print('HEAVY', [m for m in ('torch', 'numpy', 'scipy', 'rich.progress') if m in sys.modules])"
+    )
+    assert run_python(code, cwd=tmp_path).endswith("HEAVY []")
+
+
+def test_methods_is_no_package_of_its_own_elsewhere(tmp_path: Path) -> None:
+    code = (
+        "import importlib.util as u; print(u.find_spec('methods'), bool(u.find_spec('catchup_bench.methods.catchup')))"
+    )
+    assert run_python(code, cwd=tmp_path) == "None True"
+
+
+def test_a_checkout_works_without_an_install(tmp_path: Path) -> None:
+    code = "from catchup_bench import registry, __path__; print('catchup' in registry.methods())"
+    assert run_python(code, cwd=tmp_path, PYTHONPATH=str(ROOT)) == "True"
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy, with the setuptools that is installed: no network, nothing left in the checkout."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("catchup_bench", "methods"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source)
+    code = f"from setuptools import build_meta as b; b.build_wheel({str(out)!r}); b.build_sdist({str(out)!r})"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return next(out.glob("*.whl"))
+
+
+def test_the_wheel_holds_catchup_bench_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {n.split("/")[0] for n in names if ".dist-info" not in n} == {"catchup_bench"}
+    packed = {n for n in names if n.endswith((".py", ".toml", ".json", "py.typed"))}
+    for path in [*CORE, *(ROOT / "catchup_bench").rglob("*.toml"), ROOT / "catchup_bench" / "py.typed"]:
+        assert str(path.relative_to(ROOT)) in packed
+    for path in METHODS:
+        assert f"catchup_bench/methods/{path.name}" in packed
+
+
+def test_the_wheel_works_from_site_packages(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    code = (
+        "import catchup_bench as c; from catchup_bench import registry, board;"
+        "print(len(c.__path__), 'catchup' in registry.methods(), 'digits' in board.available(), c.__file__)"
+    )
+    out = run_python(code, cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"))
+    assert out.startswith("1 True True") and str(tmp_path) in out
+
+
+def test_files_stay_small() -> None:
+    for path in [*CORE, *METHODS]:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
