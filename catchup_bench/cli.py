@@ -142,27 +142,30 @@ def evaluate(
     suites = evaluation.make_suites(suite, parse_settings(set_))
     where = choose_device(device)
     if checkpoint is None:
-        folders = evaluation.select(runs, which, suites)
+        folders = evaluation.select(runs, which, suites, data_dir)
         subjects = [functools.partial(evaluation.trained, folder, where) for folder in folders]
     else:
         spec = model_spec(model, width, variant, data.get(dataset)) if model and dataset else None
         subjects = [functools.partial(evaluation.from_checkpoint, checkpoint, spec, dataset, runs, data_dir, where)]
     found: dict[str, dict[str, results.Outcome]] = {}
+    shown: dict[str, dict[str, str]] = {}
     with Bar("evaluating", quiet=as_json) as bar:
         for make in subjects:
             subject = make()
+            resolved = evaluation.resolve(suites, subject.dataset, data_dir)
             if dry_run:
-                bar.say(f"{subject.folder.name} lacks {evaluation.missing(subject.folder, suites)}")
+                bar.say(f"{subject.folder.name} lacks {evaluation.missing(subject.folder, resolved)}")
                 continue
             bar.say(subject.folder.name)
             found[str(subject.folder)] = evaluation.evaluate(
-                subject, suites, device=where, data_dir=data_dir,
+                subject, resolved, device=where, data_dir=data_dir,
                 tell=lambda condition, o: bar.say(f"  {condition}: error {o.error:.2f} %"),
             )  # fmt: skip
+            shown[subject.folder.name] = report.summarise(found[str(subject.folder)], resolved)
     if as_json:
         return show({f: {c: {"error": o.error, "n": o.n} for c, o in out.items()} for f, out in found.items()})
     if found:
-        report.print_outcomes(found, suites)
+        report.print_outcomes(shown)
 
 
 @command(app)

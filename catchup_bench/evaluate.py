@@ -35,7 +35,7 @@ class Subject:
 
 
 def make_suites(wanted: Iterable[str], settings: dict[str, dict[str, Any]]) -> dict[str, Suite]:
-    """Suites by name, groups resolved, with ``settings`` as their options."""
+    """Suites by name, groups taken apart, with ``settings`` as their options."""
     found: dict[str, Suite] = {}
     for name in wanted:
         names.pick("suite", name, [*registry.suites(), *GROUPS])
@@ -93,6 +93,11 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
+def resolve(suites: dict[str, Suite], dataset: str, data_dir: Path | None) -> dict[str, Suite]:
+    """The suites with what depends on the files at hand decided, such as which corrupted images they use."""
+    return {name: suite.resolve(dataset, data_dir or data.default_folder()) for name, suite in suites.items()}
+
+
 def missing(folder: Path, suites: dict[str, Suite]) -> dict[str, list[str]]:
     """Conditions per suite without an outcome of the same protocol."""
     have = results.outcomes(folder)
@@ -117,7 +122,7 @@ def evaluate(
     data_dir: Path | None = None,
     tell: Tell | None = None,
 ) -> dict[str, results.Outcome]:
-    """Evaluate what is missing of ``suites``; all outcomes of the subject. Repeating is resuming."""
+    """Evaluate what is missing of resolved ``suites``; all outcomes of the subject. Repeating is resuming."""
     todo = missing(subject.folder, suites)
     if any(todo.values()):
         images = data.load(subject.dataset, "test", data_dir)
@@ -128,6 +133,7 @@ def evaluate(
             mean=data.get(subject.dataset).mean,
             device=device,
             batch_size=batch_size(images),
+            data_dir=data_dir or data.default_folder(),
         )
         check_logits(context)
         stated = {"checkpoint": subject.checkpoint, "test_sha256": images.digest()}
@@ -143,8 +149,8 @@ def _run_suite(
 ) -> None:
     where = {**stamp(), **describe(context.device, "fp32")}
     for condition, bits in suite.run(context, conditions) if conditions else ():
-        outcome = results.Outcome.of(bits.numpy(), name, as_json(suite.protocol(condition)), where)
-        write_json(results.outcome_file(subject.folder, condition), outcome.model_dump(mode="json"))
+        outcome = results.Outcome.of(bits.numpy(), name, as_json(suite.protocol(condition)))
+        results.store(subject.folder, condition, outcome, where)
         if tell is not None:
             tell(condition, outcome)
 
@@ -186,14 +192,18 @@ def evaluating(net: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(wanted)
 
 
-def select(runs: Path, given: list[str], suites: dict[str, Suite]) -> list[Path]:
+def select(runs: Path, given: list[str], suites: dict[str, Suite], data_dir: Path | None = None) -> list[Path]:
     """The run folders that are ``given``, or all finished ones under ``runs`` that lack a condition of ``suites``."""
     if given:
         return [_one(runs, name) for name in given]
     finished = sorted(p.parent for p in runs.glob("*/last.safetensors"))
     if not finished:
         raise NothingSelected(f"no finished run in {runs}: train one first with catchup-bench train")
-    return [f for f in finished if any(missing(f, suites).values())] or finished
+
+    def lacks(folder: Path) -> bool:
+        return any(missing(folder, resolve(suites, read_folder(folder).dataset.name, data_dir)).values())
+
+    return [f for f in finished if lacks(f)] or finished
 
 
 def _one(runs: Path, name: str) -> Path:

@@ -44,18 +44,15 @@ class Watcher(Protocol):
 
 def missing(board: Board, place: Place) -> list[Job]:
     """Cells of the grid without a record of this protocol that has all conditions."""
-    from .evaluate import as_json, make_suites
+    from .evaluate import as_json, make_suites, resolve
 
     def complete(job: Job) -> bool:
         path = place.results / job.path
         if not path.exists():
             return False
         record = results.read(path)
-        wanted = [
-            (c, suite.protocol(c))
-            for suite in make_suites(job.suites, board.settings).values()
-            for c in suite.conditions()
-        ]
+        suites = resolve(make_suites(job.suites, board.settings), job.run.dataset.name, place.data_dir)
+        wanted = [(c, suite.protocol(c)) for suite in suites.values() for c in suite.conditions()]
         have = record.outcomes
         return record.digest == job.run.digest and all(c in have and have[c].protocol == as_json(p) for c, p in wanted)
 
@@ -64,14 +61,15 @@ def missing(board: Board, place: Place) -> list[Job]:
 
 def work(job: Job, settings: dict[str, dict[str, Any]], place: Place) -> float:
     """Train and evaluate one job; the seconds it took. Runs in a worker process."""
-    from .evaluate import evaluate, make_suites, trained
+    from .evaluate import evaluate, make_suites, resolve, trained
     from .hardware import choose_device
     from .train import train
 
     start = time.monotonic()
     device = choose_device(place.device)
     folder = train(job.run, place.runs, device=device, data_dir=place.data_dir)
-    evaluate(trained(folder, device), make_suites(job.suites, settings), device=device, data_dir=place.data_dir)
+    suites = resolve(make_suites(job.suites, settings), job.run.dataset.name, place.data_dir)
+    evaluate(trained(folder, device), suites, device=device, data_dir=place.data_dir)
     return time.monotonic() - start
 
 

@@ -44,18 +44,28 @@ def table_json(t: Table) -> dict[str, Any]:
     return {"board": t.board.title, "rank": t.board.rank, "test": t.test, "rows": [asdict(r) for r in t.rows]}
 
 
-def print_outcomes(found: dict[str, dict[str, Outcome]], suites: "dict[str, Suite]") -> None:
-    """Top-1 errors with their 95 % Wilson intervals, one run a column."""
-    wanted = [c for suite in suites.values() for c in suite.conditions()]
-    body = []
-    for condition in wanted:
-        row = [condition]
-        for outcomes in found.values():
-            outcome = outcomes[condition]
-            low, high = wilson(outcome.n - outcome.correct, outcome.n)
-            row.append(f"{outcome.error:.2f} [{low:.2f}, {high:.2f}]")
-        body.append(row)
-    grid("top-1 error in percent [95 % interval]", ["condition", *(f.rsplit("/", 1)[-1] for f in found)], body)
+def summarise(outcomes: dict[str, Outcome], suites: "dict[str, Suite]") -> dict[str, str]:
+    """Top-1 errors by row: of single conditions with their 95 % Wilson intervals, and means over several."""
+    return {
+        name: _error([outcomes[c] for c in conditions])
+        for suite in suites.values()
+        for name, conditions in suite.summary().items()
+    }
+
+
+def print_outcomes(shown: dict[str, dict[str, str]]) -> None:
+    """Summaries of runs side by side."""
+    names = list(dict.fromkeys(name for rows in shown.values() for name in rows))
+    body = [[name, *(rows.get(name, "") for rows in shown.values())] for name in names]
+    grid("top-1 error in percent [95 % interval]", ["condition", *shown], body)
+
+
+def _error(outcomes: list[Outcome]) -> str:
+    mean = sum(o.error for o in outcomes) / len(outcomes)
+    if len(outcomes) > 1:
+        return f"{mean:.2f} mean of {len(outcomes)}"
+    low, high = wilson(outcomes[0].n - outcomes[0].correct, outcomes[0].n)
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def print_checks(method: str, checks: "list[Check]") -> None:

@@ -26,7 +26,10 @@ def unpack(text: str, n: int) -> Bits:
 
 
 class Outcome(BaseModel):
-    """One condition: which images were classified rightly, and under which protocol."""
+    """One condition: which images were classified rightly, and under which protocol.
+
+    ``provenance`` is the place, in the record's list, of what evaluated it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     suite: str
@@ -34,13 +37,11 @@ class Outcome(BaseModel):
     n: int = Field(ge=1)
     correct: int = Field(ge=0)
     bits: str
-    provenance: dict[str, Any]
+    provenance: int = 0
 
     @classmethod
-    def of(cls, bits: Bits, suite: str, protocol: dict[str, Any], provenance: dict[str, Any]) -> "Outcome":
-        return cls(
-            suite=suite, protocol=protocol, n=len(bits), correct=int(bits.sum()), bits=pack(bits), provenance=provenance
-        )
+    def of(cls, bits: Bits, suite: str, protocol: dict[str, Any]) -> "Outcome":
+        return cls(suite=suite, protocol=protocol, n=len(bits), correct=int(bits.sum()), bits=pack(bits))
 
     def array(self) -> Bits:
         return unpack(self.bits, self.n)
@@ -61,6 +62,7 @@ class Record(BaseModel):
     checkpoint: dict[str, Any]
     test_sha256: str
     training: dict[str, Any]
+    evaluated: list[dict[str, Any]]
     outcomes: dict[str, Outcome]
 
     def problems(self) -> list[str]:
@@ -69,6 +71,8 @@ class Record(BaseModel):
         if self.digest != self.run.digest:
             found.append(f"digest {self.digest} is not that of the run, {self.run.digest}")
         for name, outcome in self.outcomes.items():
+            if not 0 <= outcome.provenance < len(self.evaluated):
+                found.append(f"{name}: nothing says what evaluated it")
             try:
                 bits = outcome.array()
             except ValueError:
@@ -100,30 +104,53 @@ def write(record: Record, path: Path) -> None:
     write_json(path, record.model_dump(mode="json"))
 
 
-def outcome_file(folder: Path, condition: str) -> Path:
-    return folder / "outcomes" / f"{condition}.json"
+class Stored(BaseModel):
+    """The file of one condition in a run's folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    outcome: Outcome
+    provenance: dict[str, Any]
+
+
+def store(folder: Path, condition: str, outcome: Outcome, provenance: dict[str, Any]) -> None:
+    """Keep the outcome of a condition; each has a file of its own, so that writers do not meet."""
+    stored = Stored(outcome=outcome, provenance=provenance)
+    write_json(folder / "outcomes" / f"{condition}.json", stored.model_dump(mode="json"))
+
+
+def stored(folder: Path) -> dict[str, Stored]:
+    found = {}
+    for path in sorted((folder / "outcomes").glob("*.json")):
+        try:
+            found[path.stem] = Stored.model_validate(read_json(path, "outcome"))
+        except ValidationError as err:
+            raise UsageError(f"{path} is not an outcome: {one_line(err)}") from None
+    return found
 
 
 def outcomes(folder: Path) -> dict[str, Outcome]:
     """What has been evaluated of a run so far, by condition."""
-    found = {}
-    for path in sorted((folder / "outcomes").glob("*.json")):
-        try:
-            found[path.stem] = Outcome.model_validate(read_json(path, "outcome"))
-        except ValidationError as err:
-            raise UsageError(f"{path} is not an outcome: {one_line(err)}") from None
-    return found
+    return {name: s.outcome for name, s in stored(folder).items()}
 
 
 def collect(folder: Path) -> Record:
     """The record of a finished run, from the files of its folder."""
     run = read_folder(folder)
     evaluation = read_json(folder / "evaluation.json", "evaluation")
+    found = stored(folder)
+    evaluated: list[dict[str, Any]] = []
+    for s in found.values():
+        if s.provenance not in evaluated:
+            evaluated.append(s.provenance)
     return Record(
         run=run,
         digest=run.digest,
         checkpoint=evaluation["checkpoint"],
         test_sha256=evaluation["test_sha256"],
         training=read_json(folder / "training.json", "training summary"),
-        outcomes=outcomes(folder),
+        evaluated=evaluated,
+        outcomes={
+            name: s.outcome.model_copy(update={"provenance": evaluated.index(s.provenance)})
+            for name, s in found.items()
+        },
     )

@@ -9,7 +9,7 @@ import torch
 
 from . import data, registry, results
 from .errors import VerificationFailed
-from .evaluate import Subject, evaluate, make_suites, trained
+from .evaluate import Subject, evaluate, make_suites, resolve, trained
 from .files import read_json
 
 TOLERATED = 5e-4
@@ -49,6 +49,7 @@ def reevaluate(
     for outcome in record.outcomes.values():
         protocols.setdefault(outcome.suite, []).append(outcome.protocol)
     suites = make_suites(protocols, {s: registry.suite_class(s).options_of(found) for s, found in protocols.items()})
+    suites = resolve(suites, subject.dataset, data_dir)
     with tempfile.TemporaryDirectory() as fresh:
         again = evaluate(
             Subject(subject.net, subject.dataset, Path(fresh), subject.checkpoint),

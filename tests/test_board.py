@@ -49,7 +49,7 @@ def root(tmp_path: Path) -> Path:
     for job in board.jobs():
         error = {"baseline": 0.5, "catchup": 0.1, "catchup-no-input": 0.3}[job.label]
         outcomes = {
-            c: results.Outcome.of(rng.random(80) > error, name, as_json(s.protocol(c)), {})
+            c: results.Outcome.of(rng.random(80) > error, name, as_json(s.protocol(c)))
             for name, s in suites.items()
             for c in s.conditions()
         }
@@ -59,6 +59,7 @@ def root(tmp_path: Path) -> Path:
             checkpoint={},
             test_sha256="0",
             training={"device": "test", "precision": "fp32", "versions": {"torch": "0"}},
+            evaluated=[{}],
             outcomes=outcomes,
         )
         results.write(record, folder / job.path)
@@ -155,6 +156,7 @@ def tamper(root: Path, change: object) -> Path:
         (lambda v: v["outcomes"]["clean"].update(bits="?"), "bits are damaged"),
         (lambda v: v.update(digest="0" * 12), "is not that of the run"),
         (lambda v: v["run"].update(seed=7), "is not that of the run"),
+        (lambda v: v["outcomes"]["clean"].update(provenance=3), "nothing says what evaluated it"),
     ],
 )
 def test_a_record_that_contradicts_itself_is_refused(root: Path, change: object, words: str) -> None:

@@ -74,7 +74,7 @@ def test_settings_are_read_as_toml_numbers_and_lists() -> None:
 
 @pytest.mark.parametrize("bad", ["alpha=1", "catchup.alpha", ".alpha=1", "catchup.=1", ""])
 def test_unreadable_settings_are_refused(bad: str) -> None:
-    with pytest.raises(UsageError, match="owner.key=value"):
+    with pytest.raises(UsageError, match=r"owner\.key=value"):
         names.parse_settings([bad])
 
 

@@ -1,6 +1,7 @@
 """Suites against independent computations: torchattacks against its formula, deformations against SciPy."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ def context(net: nn.Module, images: Images | None = None, batch_size: int = 16) 
         mean=(0.1, 0.2, 0.3),
         device=CPU,
         batch_size=batch_size,
+        data_dir=Path("nowhere"),
     )
 
 

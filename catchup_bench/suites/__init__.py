@@ -7,7 +7,8 @@ all follow from the bits. Networks take float32 images in [0,1] and are in eval 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from ..data import Images
 from ..loader import batches
 
-GROUPS = {"robustness": ("clean", "fgsm", "deformation")}
+GROUPS = {"robustness": ("clean", "fgsm", "corruption", "deformation")}
 """Names that stand for several suites."""
 
 
@@ -29,6 +30,7 @@ class Context:
     mean: tuple[float, float, float]
     device: torch.device
     batch_size: int
+    data_dir: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,10 @@ class Suite(ABC):
     cost: ClassVar[str]
     version: ClassVar[int] = 1
     """Raised when the same options come to mean something else."""
+
+    def resolve(self, dataset: str, data_dir: Path) -> Self:
+        """The suite with what depends on the files at hand decided."""
+        return self
 
     @abstractmethod
     def conditions(self) -> list[str]:
@@ -51,6 +57,10 @@ class Suite(ABC):
     def protocol(self, condition: str) -> dict[str, Any]:
         """What two outcomes of ``condition`` must share to stand in one column."""
         return {"version": self.version, **asdict(self)}
+
+    def summary(self) -> dict[str, list[str]]:
+        """What to show of the outcomes: the name of a row → the conditions whose errors it is the mean of."""
+        return {condition: [condition] for condition in self.conditions()}
 
     @classmethod
     def options_of(cls, protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,147 @@
+"""Common corruptions (Hendrycks and Dietterich, ICLR 2019, arXiv 1903.12261): 19 types, five severities."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Self
+
+from torch import Tensor
+
+from .. import cache, corruptions, published
+from ..corruptions import textures
+from ..data import Images, subset
+from ..errors import UsageError
+from . import Context, Suite, correct
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corruption(Suite):
+    """The published arrays of CIFAR-10-C and CIFAR-100-C where they are, otherwise the same corruptions generated.
+
+    ``source`` says which (``auto`` decides by the files at hand); ``frost`` whether the five published pictures or a
+    procedural stand-in make the frost. ``images`` above 0 takes that many test images, the same of every class, instead
+    of all. What is not the published protocol has condition names of its own.
+    """
+
+    about = "19 corruptions × 5 severities, published arrays or generated"
+    cost = "95 forward"
+
+    types: tuple[str, ...] = corruptions.NAMES
+    severities: tuple[int, ...] = corruptions.SEVERITIES
+    source: Literal["auto", "official", "generated"] = "auto"
+    frost: Literal["auto", "published", "procedural"] = "auto"
+    images: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in self.types:
+            corruptions.parameters(name, 32)
+        if not self.types or not set(self.severities) <= set(corruptions.SEVERITIES) or not self.severities:
+            raise ValueError(f"severities = {self.severities} is not allowed: it takes some of 1, 2, 3, 4, 5")
+        for field, allowed in (("source", ("auto", "official", "generated")), ("frost", FROST)):
+            if getattr(self, field) not in allowed:
+                raise ValueError(f"{field} = {getattr(self, field)!r} is not allowed: it takes {', '.join(allowed)}")
+        if self.images < 0:
+            raise ValueError(f"images = {self.images} is not allowed: it takes 0 (all) or more")
+
+    def resolve(self, dataset: str, data_dir: Path) -> Self:
+        source, frost = self.source, self.frost
+        if source == "auto":
+            source = "official" if published.folder(dataset, data_dir).is_dir() else "generated"
+        if frost == "auto":
+            frost = "published" if (data_dir / "frost").is_dir() else "procedural"
+        return replace(self, source=source, frost=frost)
+
+    def conditions(self) -> list[str]:
+        return [f"{name}-{s}{self.suffix(name)}" for name in self.types for s in self.severities]
+
+    def suffix(self, name: str) -> str:
+        marks = [("official", self.source == "official")]
+        if self.source != "official":
+            marks += [
+                ("procedural", name == "frost" and self.frost != "published"),
+                (f"seed{self.seed}", self.seed != 0),
+            ]
+        marks.append((f"n{self.images}", self.images > 0))
+        return "".join(f"-{mark}" for mark, on in marks if on)
+
+    def protocol(self, condition: str) -> dict[str, str | int]:
+        kept: dict[str, str | int] = {"version": self.version, "source": self.source, "images": self.images}
+        if self.source != "official":
+            kept["seed"] = self.seed
+            if condition.startswith("frost-"):
+                kept["frost"] = self.frost
+        return kept
+
+    @classmethod
+    def options_of(cls, protocols: Sequence[dict[str, str | int]]) -> dict[str, str | int]:
+        merged = {key: value for protocol in protocols for key, value in protocol.items()}
+        return {key: value for key, value in merged.items() if key != "version"}
+
+    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+        images = balanced(context.images, self.images, context.dataset)
+        bank = textures.load(context.data_dir / "frost") if self.frost == "published" and self.needs_frost else None
+        official = self.source == "official"
+        arrays = published.Arrays(context.dataset, context.data_dir, context.images) if official else None
+        for name in self.types:
+            for severity in self.severities:
+                condition = f"{name}-{severity}{self.suffix(name)}"
+                if condition not in conditions:
+                    continue
+                if arrays is not None:
+                    corrupted = arrays.read(name, severity, images.index)
+                else:
+                    corrupted = self.corrupt(replace(context, images=images), name, severity, bank)
+                yield condition, correct(replace(context, images=replace(images, x=corrupted)))
+
+    def corrupt(self, context: Context, name: str, severity: int, bank: textures.Textures | None) -> Tensor:
+        """The images of ``context`` corrupted, from the disk if they were made before."""
+        images = context.images
+        key = (
+            cache.code_digest("corruptions"),
+            context.dataset,
+            images.digest(),
+            name,
+            severity,
+            self.seed,
+            self.frost,
+        )
+        return cache.cached(
+            key,
+            lambda: corruptions.corrupt(
+                images.x.to(context.device),
+                name,
+                severity,
+                indices=images.index.tolist(),
+                dataset=context.dataset,
+                seed=self.seed,
+                textures=bank,
+            ),
+        )
+
+    def summary(self) -> dict[str, list[str]]:
+        """Per severity, per type, per group, and the means over the 15 common and all 19 types."""
+        rows = {f"severity {s}": [f"{n}-{s}{self.suffix(n)}" for n in self.types] for s in self.severities}
+        for name in self.types:
+            rows[name] = [f"{name}-{s}{self.suffix(name)}" for s in self.severities]
+        groups = {**corruptions.GROUPS, "mean of 15 types": corruptions.COMMON, "mean of 19 types": corruptions.NAMES}
+        for group, members in groups.items():
+            if set(members) <= set(self.types):
+                rows[group] = [c for name in members for c in rows[name]]
+        return rows
+
+    @property
+    def needs_frost(self) -> bool:
+        return self.source != "official" and "frost" in self.types
+
+
+FROST = ("auto", "published", "procedural")
+
+
+def balanced(images: Images, count: int, dataset: str) -> Images:
+    """``count`` test images, the same number of every class, fixed by hash; all for 0."""
+    if count == 0:
+        return images
+    if count > len(images):
+        raise UsageError(f"corruption.images = {count}: {dataset} has {len(images)} test images")
+    return subset(images, count / len(images), f"{dataset}-test", 0)
