@@ -18,7 +18,7 @@ from .files import write_json
 from .hardware import describe
 from .provenance import stamp
 from .run import ModelSpec, read_folder
-from .suites import GROUPS, Context, Suite
+from .suites import GROUPS, Context, Found, Suite
 from .train import weights_file
 
 Tell = Callable[[str, results.Outcome], None]
@@ -148,8 +148,9 @@ def _run_suite(
     subject: Subject, name: str, suite: Suite, context: Context, conditions: list[str], tell: Tell | None
 ) -> None:
     where = {**stamp(), **describe(context.device, "fp32")}
-    for condition, bits in suite.run(context, conditions) if conditions else ():
-        outcome = results.Outcome.of(bits.numpy(), name, as_json(suite.protocol(condition)))
+    for condition, found in suite.run(context, conditions) if conditions else ():
+        found = found if isinstance(found, Found) else Found(found)
+        outcome = results.Outcome.of(found.bits.numpy(), name, as_json(suite.protocol(condition)), found.values)
         results.store(subject.folder, condition, outcome, where)
         if tell is not None:
             tell(condition, outcome)

@@ -36,7 +36,7 @@ class Bar:
     def say(self, text: str, *, always: bool = True) -> None:
         """A line of its own; one that is not ``always`` appears every ten seconds at most, and not under a bar."""
         if always or (not self.live and time.monotonic() - self.told >= PLAIN_SECONDS):
-            self.progress.console.print(text)
+            self.progress.console.print(text, soft_wrap=True)
             self.told = time.monotonic()
 
 

@@ -1,5 +1,7 @@
 """The published CIFAR-10-C and CIFAR-100-C arrays: one file per corruption, severities stacked, mapped into memory."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .data import Images
+from . import corruptions
+from .corruptions import textures
+from .data import Images, load
 from .errors import UsageError
+from .files import write_atomic
 
 FOLDERS = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C"}
 
@@ -50,3 +55,38 @@ class Arrays:
         if dtype is not None and array.dtype != dtype:
             raise UsageError(f"{path} holds {array.dtype}; it must hold {dtype}")
         return np.asarray(array) if dtype is None else array
+
+
+def write(dataset: str, out: Path, types: Sequence[str], data_dir: Path, tell: Callable[[str], None]) -> list[Path]:
+    """Generate corrupted test sets in the published layout: ``labels.npy`` and one array per corruption.
+
+    A file that is there already is kept, so that an interrupted command goes on; each appears only when it is whole.
+    """
+    for name in types:
+        corruptions.parameters(name, 32)
+    images = load(dataset, "test", data_dir)
+    bank = textures.load(data_dir / "frost") if (data_dir / "frost").is_dir() else None
+    target = out / FOLDERS.get(dataset, f"{dataset}-C")
+    labels = target / "labels.npy"
+    if not labels.exists():
+        write_atomic(labels, lambda p: _save(p, np.tile(images.y.numpy(), 5)))
+    for name in types:
+        path = target / f"{name}.npy"
+        if not path.exists():
+            tell(f"{path}" + (f" ({corruptions.frost_source(bank)} textures)" if name == "frost" else ""))
+            write_atomic(path, partial(_write_severities, images=images, name=name, dataset=dataset, bank=bank))
+    return [labels, *(target / f"{name}.npy" for name in types)]
+
+
+def _save(path: Path, array: npt.NDArray[Any]) -> None:
+    with path.open("wb") as f:
+        np.save(f, array, allow_pickle=False)
+
+
+def _write_severities(path: Path, *, images: Images, name: str, dataset: str, bank: textures.Textures | None) -> None:
+    shape = (5 * len(images), *images.x.shape[1:])
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    for i, severity in enumerate(corruptions.SEVERITIES):
+        x = corruptions.corrupt(images.x, name, severity, indices=images.index.tolist(), dataset=dataset, textures=bank)
+        array[i * len(images) : (i + 1) * len(images)] = x.numpy()
+    array.flush()

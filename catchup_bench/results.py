@@ -28,7 +28,8 @@ def unpack(text: str, n: int) -> Bits:
 class Outcome(BaseModel):
     """One condition: which images were classified rightly, and under which protocol.
 
-    ``provenance`` is the place, in the record's list, of what evaluated it.
+    ``provenance`` is the place, in the record's list, of what evaluated it. ``values`` holds what bits cannot: scores,
+    points of a curve, counts that make a result suspicious.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,11 +38,14 @@ class Outcome(BaseModel):
     n: int = Field(ge=1)
     correct: int = Field(ge=0)
     bits: str
+    values: dict[str, Any] = {}
     provenance: int = 0
 
     @classmethod
-    def of(cls, bits: Bits, suite: str, protocol: dict[str, Any]) -> "Outcome":
-        return cls(suite=suite, protocol=protocol, n=len(bits), correct=int(bits.sum()), bits=pack(bits))
+    def of(cls, bits: Bits, suite: str, protocol: dict[str, Any], values: dict[str, Any] | None = None) -> "Outcome":
+        return cls(
+            suite=suite, protocol=protocol, n=len(bits), correct=int(bits.sum()), bits=pack(bits), values=values or {}
+        )
 
     def array(self) -> Bits:
         return unpack(self.bits, self.n)

@@ -6,7 +6,7 @@ all follow from the bits. Networks take float32 images in [0,1] and are in eval 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -33,6 +33,14 @@ class Context:
     data_dir: Path
 
 
+@dataclass(frozen=True)
+class Found:
+    """The bits of a condition, and JSON ``values`` for what bits cannot hold."""
+
+    bits: Tensor
+    values: dict[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Suite(ABC):
     """One evaluation; fields are its options. The file's name is the suite's name."""
@@ -51,7 +59,7 @@ class Suite(ABC):
         """Names of the conditions, each with its own outcome."""
 
     @abstractmethod
-    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor | Found]]:
         """(condition, bits) for each of ``conditions``, as soon as each is finished; bits are bool of length N."""
 
     def protocol(self, condition: str) -> dict[str, Any]:
