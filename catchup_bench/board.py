@@ -5,7 +5,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import UsageError
 from .names import parse_settings
@@ -41,7 +41,10 @@ class Setup(BaseModel):
 
 
 class Column(BaseModel):
-    """The mean error (or accuracy) over conditions of a setup, or the mean of other columns."""
+    """The mean error (or accuracy) over conditions of a setup, or the mean of other columns.
+
+    A condition that ends in ``-*`` stands for the five severities of a corruption.
+    """
 
     model_config = STRICT
     name: str
@@ -50,6 +53,12 @@ class Column(BaseModel):
     setup: str = ""
     conditions: tuple[str, ...] = ()
     mean_of: tuple[str, ...] = ()
+
+    @field_validator("conditions")
+    @classmethod
+    def _severities(cls, conditions: tuple[str, ...]) -> tuple[str, ...]:
+        five = {c: [f"{c[:-1]}{s}" for s in range(1, 6)] if c.endswith("-*") else [c] for c in conditions}
+        return tuple(name for c in conditions for name in five[c])
 
 
 class Job(BaseModel):

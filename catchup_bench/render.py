@@ -91,8 +91,8 @@ def protocol(t: Table) -> list[str]:
 
 
 def excerpt(name: str, t: Table) -> str:
-    """For the README: the columns that fit a page."""
-    shown = [c for c in t.board.columns if c.metric == "error"]
+    """For the README: the first columns of errors, as many as fit a page."""
+    shown = [c for c in t.board.columns if c.metric == "error"][:6]
     return (
         markdown_table(t, shown)
         + f"\n\nAll columns and the protocol: [leaderboards/{name}.md](leaderboards/{name}.md)."

@@ -23,7 +23,7 @@ dataset = "digits"
 model = "preactresnet10"
 width = 4
 recipe = "digits"
-suites = ["robustness"]
+suites = ["clean", "deformation"]
 [[columns]]
 name = "clean err"
 conditions = ["clean"]
@@ -44,7 +44,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "tiny.toml").write_text(TOML)
     folder = tmp_path / "leaderboards" / "results" / "tiny"
     board = boards.load(str(tmp_path / "tiny.toml"))
-    suites = make_suites(["robustness"], {})
+    suites = make_suites(["clean", "deformation"], {})
     rng = np.random.default_rng(0)
     for job in board.jobs():
         error = {"baseline": 0.5, "catchup": 0.1, "catchup-no-input": 0.3}[job.label]

@@ -22,7 +22,7 @@ def test_train_then_evaluate_with_nothing_else_said(cli: Cli) -> None:
     evaluated = cli("evaluate", "--suite", "robustness")
     assert evaluated.exit_code == 0, evaluated.stderr
     assert "zoom-140" in evaluated.stdout and Path(folder).name in evaluated.stdout
-    assert len(list(Path(folder, "outcomes").iterdir())) == 10
+    assert len(list(Path(folder, "outcomes").iterdir())) == 105
 
 
 def test_evaluating_again_does_nothing_anew(cli: Cli, trained_run: Path) -> None:
