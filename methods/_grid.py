@@ -1,0 +1,159 @@
+"""Minimisers of energies on a grid of sites with 4 neighbours, batched and on the device of their input.
+
+    E(l) = Σ_s U_s(l_s) + Σ_{s~t} w_st V(l_s, l_t)
+
+``unary`` is B×n×n×L, ``distance`` (V, symmetric, zero diagonal) B×L×L or 1×L×L, ``down`` (B×(n-1)×n) and ``across``
+(B×n×(n-1)) hold w between vertical and horizontal neighbours. Labels come back as B×n×n int64. Both minimisers run a
+fixed number of steps and read nothing on the host.
+"""
+
+import torch
+from torch import Tensor
+
+STATES, CONVEX_STATES = 30_000, 500
+"""Up to this many label strings of length n the minimum is found by dynamic programming."""
+STEP, MOMENTUM = 0.75, 0.8
+"""Of the dual ascent: the fraction of the rows' and columns' disagreement that is moved, and what is kept of a move."""
+
+
+def minimise(
+    unary: Tensor, distance: Tensor, down: Tensor, across: Tensor, iterations: int = 60, convex: bool = False
+) -> Tensor:
+    """Labels of least energy: by dynamic programming where L^n allows it, by dual ascent of ``iterations`` rounds
+    elsewhere. Where V is ``convex`` in the labels the dual has no gap, and is the faster of the two sooner."""
+    batch, n, _, count = unary.shape
+    if count**n > (CONVEX_STATES if convex else STATES):
+        return dual_ascent(unary, distance, down, across, iterations)[0]
+    floats = 2**18 if unary.device.type == "cpu" else 2**27  # the working set: the cache here, a share of memory there
+    step = max(1, min(batch, floats // count ** (n + 1)))
+    tables = unary.new_empty(n * n, step, count**n)  # one allocation for all parts: fresh pages cost more than the sums
+    distance = distance.expand(batch, -1, -1)
+    parts = zip(unary.split(step), distance.split(step), down.split(step), across.split(step), strict=True)
+    return torch.cat([frontier(*part, tables[:, : len(part[0])]) for part in parts])
+
+
+def energy(labels: Tensor, unary: Tensor, distance: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """E of B×n×n ``labels``, one number per sample."""
+    sites = unary.gather(3, labels[..., None])[..., 0].sum((1, 2))
+    vertical = down * between(labels[:, :-1], labels[:, 1:], distance)
+    horizontal = across * between(labels[:, :, :-1], labels[:, :, 1:], distance)
+    return sites + vertical.sum((1, 2)) + horizontal.sum((1, 2))
+
+
+def between(one: Tensor, other: Tensor, distance: Tensor) -> Tensor:
+    """V(one, other), element by element, of two label arrays of shape B×…"""
+    flat = distance.expand(len(one), -1, -1).flatten(1)
+    return flat.gather(1, (one * distance.shape[-1] + other).flatten(1)).view(one.shape)
+
+
+def frontier(unary: Tensor, distance: Tensor, down: Tensor, across: Tensor, tables: Tensor) -> Tensor:
+    """The exact minimum by dynamic programming over the labels of the last n sites in reading order.
+
+    A state is that string, oldest site first, as a number in base L; a new site is joined to the one above it (the
+    oldest, over which the minimum is taken) and to the one at its left (the newest). ``tables`` n²×B×Lⁿ is filled
+    with the least cost of every state after every site; the first n-1 entries are not used.
+    """
+    batch, n, _, count = unary.shape
+    vertical = down[..., None, None] * distance[:, None, None]
+    horizontal = across[..., None, None] * distance[:, None, None]
+    cost = unary[:, 0, 0]
+    for c in range(1, n):
+        joint = horizontal[:, 0, c - 1] + unary[:, 0, c, None]
+        cost = (cost.view(batch, -1, count, 1) + joint[:, None]).flatten(1)
+    tables[n - 1] = cost
+    work = unary.new_empty(batch, count, count, count ** (n - 1))
+    for site in range(n, n * n):
+        r, c = divmod(site, n)
+        left = unary[:, r, c, :, None] + (horizontal[:, r, c - 1] if c else 0)
+        advance(tables[site - 1], vertical[:, r - 1, c], left, work, tables[site])
+    return backtrack(tables, vertical, n)
+
+
+def advance(cost: Tensor, above: Tensor, left: Tensor, work: Tensor, result: Tensor) -> None:
+    """One more site, from ``cost`` into ``result`` (both B×Lⁿ): ``above`` B×L×L is the cost of (new, oldest), ``left``
+    that of (new, newest so far) and of the new label itself; ``work`` B×L×L×Lⁿ⁻¹ is scratch."""
+    batch, count, _, rest = work.shape
+    torch.add(cost.view(batch, 1, count, rest), above[..., None], out=work)
+    best = work.amin(2)
+    width = count
+    while width < min(32, rest):  # sums over rows of L numbers would be slow
+        width *= count
+    tile = left.repeat(1, 1, width // left.shape[2])
+    best.view(batch, count, -1, tile.shape[2]).add_(tile[:, :, None])
+    result.view(batch, rest, count).copy_(best.transpose(1, 2))
+
+
+def backtrack(tables: Tensor, vertical: Tensor, n: int) -> Tensor:
+    """Labels of all sites, by redoing the minima of ``tables`` along the best path alone."""
+    batch, count = tables.shape[1], vertical.shape[-1]
+    rest, labels = count ** (n - 1), []
+    state = tables[-1].argmin(1)
+    for site in range(n * n - 1, n - 1, -1):
+        new, tail = state % count, state // count
+        to_new = vertical[:, site // n - 1, site % n].gather(1, new[:, None, None].expand(-1, 1, count))[:, 0]
+        before = tables[site - 1].view(batch, count, rest).gather(2, tail[:, None, None].expand(-1, count, 1))[..., 0]
+        labels.append(new)
+        state = (before + to_new).argmin(1) * rest + tail
+    for _ in range(n):
+        labels.append(state % count)
+        state = state // count
+    return torch.stack(labels[::-1], 1).view(batch, n, n)
+
+
+def dual_ascent(
+    unary: Tensor, distance: Tensor, down: Tensor, across: Tensor, iterations: int
+) -> tuple[Tensor, Tensor]:
+    """Labels and a lower bound of the least energy (B), from sharing the unary costs out between rows and columns.
+
+    Each round solves all rows and columns exactly and moves costs from where a label is dear to where it is cheap,
+    with momentum, until both would choose the same. Every tenth round labels are read off and polished; the best of
+    them are returned. Removing each site's least cost from a move keeps costs from running back and forth.
+    """
+    n = unary.shape[1]
+    share = torch.stack([unary.permute(2, 3, 0, 1), unary.permute(1, 3, 0, 2)], 2) / 2  # position, label, way, B, chain
+    weight = torch.stack([across.permute(2, 0, 1), down.permute(1, 0, 2)], 1)
+    pairs = weight[:, None, None] * distance.permute(1, 2, 0)[None, :, :, None, :, None]
+    pairs = torch.stack([pairs, pairs.flip(0)], 3)
+    last, best = share, torch.zeros_like(unary[..., 0], dtype=torch.long)
+    bound = torch.full_like(unary[:, 0, 0, 0], -torch.inf)
+    for i in range(1, iterations + 1):
+        ahead = share + MOMENTUM * (share - last)
+        marginal = min_marginals(ahead, pairs)
+        excess = marginal - marginal.amin(1, keepdim=True)
+        rows, columns = excess[:, :, 0], excess[:, :, 1].transpose(0, 3)
+        step = (STEP / n) * (rows - columns)
+        last, share = share, ahead - torch.stack([step, -step.transpose(0, 3)], 2)
+        if (iterations - i) % 10 == 0:
+            labels = polish((rows + columns).argmin(1).permute(1, 2, 0), unary, distance, down, across)
+            values = [energy(choice, unary, distance, down, across) for choice in (labels, best)]
+            best = torch.where((values[0] < values[1])[:, None, None], labels, best)
+            bound = torch.maximum(bound, marginal[0].amin(0).sum((0, 2)))
+    return best, bound
+
+
+def min_marginals(share: Tensor, pairs: Tensor) -> Tensor:
+    """The least cost of every chain with a given label at a given position, in the layout of ``share`` (position,
+    label, …); ``pairs`` (position, label, label, both directions, …) is the cost between a position and the next."""
+    both = torch.stack([share, share.flip(0)], 2)
+    steps = [both[0]]
+    for i in range(1, len(both)):
+        steps.append((steps[-1][:, None] + pairs[i - 1]).amin(0) + both[i])
+    through = torch.stack(steps)
+    return through[:, :, 0] + through[:, :, 1].flip(0) - share
+
+
+def polish(labels: Tensor, unary: Tensor, distance: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Two sweeps in which each colour of a chessboard takes its best labels given the other's."""
+    n = labels.shape[1]
+    cell = torch.arange(n, device=labels.device)
+    black = ((cell[:, None] + cell) % 2).bool()
+    for turn in (black, ~black, black, ~black):
+        to = distance.expand(len(labels), -1, -1).gather(1, labels.flatten(1)[..., None].expand(-1, -1, unary.shape[3]))
+        to = to.view(unary.shape)
+        cost = unary.clone()
+        cost[:, 1:] += down[..., None] * to[:, :-1]
+        cost[:, :-1] += down[..., None] * to[:, 1:]
+        cost[:, :, 1:] += across[..., None] * to[:, :, :-1]
+        cost[:, :, :-1] += across[..., None] * to[:, :, 1:]
+        labels = torch.where(turn, cost.argmin(3), labels)
+    return labels

@@ -1,0 +1,145 @@
+"""The labelling problem of Co-Mixup (Kim, Choo, Jeong and Song, arXiv 2102.03065, Eq. 3 and Algorithm 1), for many
+partitions at once."""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from ._grid import minimise
+
+BONUS, NEVER = 5e-4, 1e4
+"""What a label of two images is cheaper than their mean (released code); the cost of a label that is not offered."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """P partitions of m images on N = n² cells. Output i gives every cell s a label z_is, an image or a pair:
+
+        Σ_is c(z_is, s) + ``smooth`` Σ_i Σ_{s~t} [z_is ≠ z_it] + ``crowd`` Σ_{i≠k} n_i·A n_k [A n_k > ``limit``]
+
+    with n_i the number of cells of each image in output i. ``cost`` c is P×m×N, ``affinity`` A P×m×m; ``rounds``
+    sweeps over the outputs are made, each solved among the ``kept`` best labels.
+    """
+
+    cost: Tensor
+    affinity: Tensor
+    smooth: float
+    crowd: float
+    limit: float
+    rounds: int
+    kept: int
+
+
+def label(problem: Partition, start: Tensor) -> Tensor:
+    """Two images of every cell of every output (the same twice, or a pair): P×m×N×2, from random ``start`` P×m×N.
+
+    The outputs are solved one after the other, all others fixed, with the crowding term made linear. A partition
+    whose objective has settled to 1e-6 keeps its labels from then on.
+    """
+    groups, count, _ = start.shape
+    sources = torch.stack([start, start], 3)
+    used = usage(sources, count)
+    repeat = torch.zeros_like(used)
+    settled = torch.zeros(groups, dtype=torch.bool, device=start.device)
+    before = objective(problem, sources, used)
+    for turn in range(problem.rounds):
+        for i in range(count):
+            others = used.sum(1) - used[:, i]
+            cost = problem.cost + (crowding(problem, others) + problem.crowd * repeat[:, i])[..., None]
+            new = solve(problem, cost, used[:, i], soft=turn > 0)
+            sources[:, i] = torch.where(settled[:, None, None], sources[:, i], new)
+            used[:, i] = usage(sources[:, i], count)
+        if turn == problem.rounds - 2:
+            repeat = repeated(used > 0)
+        after = objective(problem, sources, used)
+        settled = settled | ((before - after).abs() / after.abs() < 1e-6)
+        before = after
+    return sources
+
+
+def usage(sources: Tensor, count: int) -> Tensor:
+    """How many cells show each image, a pair counting half for both: (…)×N×2 → (…)×m."""
+    return (sources[..., None] == torch.arange(count, device=sources.device)).sum((-3, -2)) / 2
+
+
+def crowding(problem: Partition, others: Tensor) -> Tensor:
+    """Cost per cell of each image (P×m) where the other outputs show ``others`` cells of each.
+
+    2γ Σ_k A_jk p_k over those k alone whose (A p)_k is above the limit, as in the released code.
+    """
+    near = (problem.affinity * others[:, None]).sum(2)  # not a matrix product: those may be rounded to TF32
+    return 2 * problem.crowd * (problem.affinity * (others * (near > problem.limit))[:, None]).sum(2)
+
+
+def solve(problem: Partition, cost: Tensor, used: Tensor, soft: bool) -> Tensor:
+    """The best labels of one output (P×N×2), where an image costs ``cost`` P×m×N. ``soft`` also offers the pairs of
+    the (at most three) images that the output ``used`` most."""
+    groups, count, cells = cost.shape
+    n = round(cells**0.5)
+    pure = torch.arange(count, device=cost.device).expand(groups, -1)
+    pairs = torch.stack([pure, pure], 2)
+    if soft and count > 1:
+        extra, offered = pairs_of_most_used(used)
+        both = cost.gather(1, extra.flatten(1)[..., None].expand(-1, -1, cells)).view(*extra.shape, cells).mean(2)
+        cost = torch.cat([cost, torch.where(offered[..., None], both - BONUS, NEVER)], 1)
+        pairs = torch.cat([pairs, extra], 1)
+    best = promising(cost, problem.smooth, n).topk(min(problem.kept, cost.shape[1]), largest=False).indices
+    unary = cost.gather(1, best[..., None].expand(-1, -1, cells)).mT.reshape(groups, n, n, -1)
+    pairs = pairs.gather(1, best[..., None].expand(-1, -1, 2))
+    down = cost.new_full((groups, n - 1, n), problem.smooth)
+    found = minimise(unary, label_distances(pairs), down, down.mT).flatten(1)
+    return pairs.gather(1, found[..., None].expand(-1, -1, 2))
+
+
+def promising(cost: Tensor, smooth: float, n: int) -> Tensor:
+    """How far each label (P×L) is at best from paying anywhere, for ``cost`` P×L×N; above 0 it is in no optimum,
+    because the cheapest label there saves more than all borders of the cell can cost."""
+    inner = torch.full((n,), 2.0, device=cost.device)
+    inner[0] = inner[-1] = 1
+    borders = (inner[:, None] + inner).flatten()
+    return (cost - cost.amin(1, keepdim=True) - smooth * borders).amin(2)
+
+
+def pairs_of_most_used(used: Tensor) -> tuple[Tensor, Tensor]:
+    """The pairs of the three images most used (P×3×2; ties to the lower index), and which of them may be offered:
+    all three when at least three images are used, the first when two are."""
+    order = used.argsort(dim=1, descending=True, stable=True)
+    pairs = list(combinations(range(min(3, used.shape[1])), 2))
+    number = (used > 0).sum(1)
+    offered = torch.stack([number > max(pair) for pair in pairs], 1)
+    return torch.stack([torch.stack([order[:, a], order[:, b]], 1) for a, b in pairs], 1), offered
+
+
+def label_distances(pairs: Tensor) -> Tensor:
+    """P×L×L: 0 for the same label, 1/4 for a pair and one of its images, 1 otherwise; from the P×L×2 images."""
+    common = (pairs[:, :, None, :, None] == pairs[:, None, :, None, :]).any(-1).any(-1)
+    mixed = pairs[..., 0] != pairs[..., 1]
+    near = common & (mixed[:, :, None] != mixed[:, None])
+    other = 1 - torch.eye(pairs.shape[1], device=pairs.device)
+    return torch.where(near, 0.25, other)
+
+
+def repeated(shown: Tensor) -> Tensor:
+    """Where two outputs show the same set of two or more images (``shown`` P×m×m, bool), a mark (1) on the first
+    image of the earlier output and on the second image of the later."""
+    count = shown.shape[1]
+    same = (shown[:, :, None] == shown[:, None]).all(3) & (shown.sum(2) > 1)[..., None]
+    later = same.triu(1)
+    order = shown.cumsum(2)
+    first, second = shown & (order == 1), shown & (order == 2)
+    marks = (first & later.any(2)[..., None]) | (second & later.any(1)[..., None])
+    return marks.float().view(-1, count, count)
+
+
+def objective(problem: Partition, sources: Tensor, used: Tensor) -> Tensor:
+    """The objective without the limit and with A = 1 (P), as the released code watches it."""
+    groups, count, cells, _ = sources.shape
+    n = round(cells**0.5)
+    soft = (sources[..., None] == torch.arange(count, device=sources.device)).float().mean(3)
+    grid = soft.view(groups, count, n, n, count)
+    change = grid.diff(dim=2).square().flatten(1).sum(1) + grid.diff(dim=3).square().flatten(1).sum(1)
+    crowd = used.sum(1).square().sum(1) - used.square().flatten(1).sum(1)
+    saliency = (soft.sum(1) * problem.cost.mT).flatten(1).sum(1)
+    return saliency + problem.smooth / 2 * change + problem.crowd * crowd

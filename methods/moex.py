@@ -1,0 +1,59 @@
+"""MoEx: Li, Wu, Lim, Belongie and Weinberger, On Feature Normalization and Data Augmentation, CVPR 2021,
+arXiv 2002.11102."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from catchup_bench.method import Mixup, check
+
+
+def moments(h: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Mean and √(variance + ε) over the channels at each position, both B×1×H×W; the variance is the unbiased one."""
+    var, mean = torch.var_mean(h, dim=1, keepdim=True)
+    return mean, (var + eps).sqrt()
+
+
+def exchange(h: Tensor, perm: Tensor, eps: float) -> Tensor:
+    """(h - μ)/σ·σ' + μ' with the moments of the partner, in fp32, in the dtype of ``h``; nothing is detached."""
+    wide = h.float()
+    mean, std = moments(wide, eps)
+    scale = std[perm] / std
+    return torch.addcmul(mean[perm] - mean * scale, wide, scale).to(h.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoEx(Mixup):
+    """After the stem, each sample takes on its partner's positional moments; its own label keeps the fixed weight
+    ``lam``.
+
+    One pass through the stem and one swap, as in the released ImageNet code (the CIFAR code runs the stem twice).
+    λ = 0.5 with ``prob`` 0.25 on CIFAR and 0.9 with 1 on ImageNet are the released settings; 0.9 with 0.5 elsewhere
+    is a proposal, as nothing is stated.
+    """
+
+    title = "MoEx"
+    paper = "arXiv 2002.11102"
+    year = 2021
+    level = "feature"
+    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+        "cifar10": {"lam": 0.5, "prob": 0.25},
+        "cifar100": {"lam": 0.5, "prob": 0.25},
+        "imagenet": {"prob": 1.0},
+    }
+
+    layers: tuple[int, ...] = (1,)
+    prob: float = 0.5
+    lam: float = 0.9
+    eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(min(self.layers) >= 1, "layers", self.layers, "stage numbers from 1 (the stem)")
+        check(0 <= self.lam <= 1, "lam", self.lam, "0 to 1")
+        check(self.eps > 0, "eps", self.eps, "more than 0")
+
+    def mix_features(self, h: Tensor, perm: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
+        return exchange(h, perm, self.eps), torch.full((), self.lam, device=h.device)

@@ -1,0 +1,74 @@
+"""ShakeDrop: Yamada, Iwamura, Akiba and Kise, ShakeDrop Regularization for Deep Residual Learning, IEEE Access 2019,
+arXiv 1802.02375."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from catchup_bench.method import Network, check
+
+from ._residual import set_drop
+from .baseline import Baseline
+
+
+class Shake(torch.autograd.Function):
+    """Multiplies by one factor forward and by another backward."""
+
+    @staticmethod
+    def forward(h: Tensor, ahead: Tensor, back: Tensor) -> Tensor:
+        return h * ahead
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[2])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return grads[0] * ctx.saved_tensors[0], None, None
+
+
+class ShakeBranch(nn.Module):
+    """A residual branch times b + α - bα forward and b + β - bβ backward (Eq. 6); times its mean, 1 - ``rate``, in
+    evaluation.
+
+    The gate b ~ Bernoulli(1 - rate) is one per layer and batch, α ~ U(-1, 1) and β ~ U(0, 1) one per sample.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, h: Tensor) -> Tensor:
+        if not self.training:
+            return h * (1 - self.rate)
+        gate = torch.rand((), device=h.device) >= self.rate
+        alpha, beta = torch.rand(2, len(h), 1, 1, 1, device=h.device)
+        ahead, back = torch.where(gate, 1, 2 * alpha - 1), torch.where(gate, 1, beta)
+        out = Shake.apply(h, ahead.to(h.dtype), back.to(h.dtype))
+        assert isinstance(out, torch.Tensor)
+        return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShakeDrop(Baseline):
+    """Residual branches are shaken, block l of L with probability l/L · ``rate``. ``rate`` 0.5 is the paper's.
+
+    The paper's branches end in BatchNorm; the pre-activation networks here are shaken behind their last convolution.
+    """
+
+    title = "ShakeDrop"
+    paper = "arXiv 1802.02375"
+    year = 2019
+    level = "network"
+
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(0 <= self.rate <= 1, "rate", self.rate, "0 to 1")
+
+    def bind(self, net: Network) -> Self:
+        set_drop(net, self.rate, ShakeBranch)
+        return self
