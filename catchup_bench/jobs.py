@@ -142,8 +142,9 @@ def measure_costs(board: Board, place: Place, tell: Callable[[str], None]) -> No
         tell(f"measuring the cost of {len(runs)} methods, interleaved")
         import torch
 
-        from . import cost
+        from . import cost, data
         from .hardware import choose_device
 
         torch.set_num_threads(1)  # as the runs were trained
-        write_json(path, cost.measure(runs, choose_device(place.device), place.data_dir))
+        images = data.load(setup.dataset, "train", place.data_dir, setup.fraction)
+        write_json(path, cost.measure(runs, choose_device(place.device), images))

@@ -1,7 +1,9 @@
 """The house's rules: who may import whom, what is installed, what starts fast."""
 
 import ast
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -121,6 +123,33 @@ def test_methods_is_no_package_of_its_own_elsewhere(tmp_path: Path) -> None:
 def test_a_checkout_works_without_an_install(tmp_path: Path) -> None:
     code = "from catchup_bench import registry, __path__; print('catchup' in registry.methods())"
     assert run_python(code, cwd=tmp_path, PYTHONPATH=str(ROOT)) == "True"
+
+
+def test_a_new_method_is_one_new_file(tmp_path: Path) -> None:
+    """Dropped into the folder of a copy, it is listed and trains by its name; nothing else was changed."""
+    for name in ("catchup_bench", "methods"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "methods" / "mine.py").write_text(readme_method())
+    words = ["train", "--method", "mine", "--fraction", "0.1", "--width", "4", "--epochs", "1", "--json"]
+    command = [sys.executable, "-m", "catchup_bench", *words]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["run"]["method"]["name"] == "mine"
+
+
+def readme_method() -> str:
+    """The method that the README shows."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.search(r"```python\n(# mine\.py\n.*?)```", text, re.DOTALL).group(1)  # type: ignore[union-attr]
+
+
+def test_the_readmes_method_keeps_the_contract(tmp_path: Path) -> None:
+    from catchup_bench import conformance, registry
+
+    (tmp_path / "mine.py").write_text(readme_method())
+    checks = conformance.conform(registry.method_class(str(tmp_path / "mine.py")))
+    assert [c for c in checks if not c.ok] == []
 
 
 @pytest.fixture(scope="session")

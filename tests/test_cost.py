@@ -1,0 +1,56 @@
+"""The cost of a method is a ratio within one run."""
+
+import pytest
+import torch
+
+from catchup_bench import cost
+from catchup_bench.plan import make_run
+
+from .conftest import Cli, as_json
+
+CPU = torch.device("cpu")
+
+
+class Clock:
+    """Time that passes only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A step of catchup takes (1 + plan) seconds, of any other method two."""
+    clock = Clock()
+
+    def step(training: cost.Training, x: torch.Tensor, y: torch.Tensor, plan: object, *args: object, lr: float) -> None:
+        clock.now += 2.0 if plan is None else 1.0 + float(str(plan))
+
+    monkeypatch.setattr(cost, "time", clock)
+    monkeypatch.setattr(cost, "train_step", step)
+    return clock
+
+
+def test_plans_count_as_often_as_they_are_drawn(clock: Clock) -> None:
+    runs = {m: make_run(m, width=4) for m in ("baseline", "catchup")}
+    found = cost.measure(runs, CPU, cost.random_images(100, 16, 10), rounds=2)
+    assert found["baseline_seconds_per_step"] == 2.0
+    assert found["methods"]["baseline"]["ratio"] == 1.0
+    assert found["methods"]["catchup"]["ratio"] == pytest.approx((1 + 2.5) / 2, rel=0.02)  # k is uniform on 0..5
+
+
+def test_quartiles() -> None:
+    assert cost.quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == {"ratio": 3.0, "low": 2.0, "high": 4.0}
+
+
+def test_the_command_needs_no_data(cli: Cli) -> None:
+    words = ["--methods", "cutmix", "--width", "4", "--batch-size", "4", "--rounds", "1", "--json"]
+    found = as_json(cli("bench", "methods", *words))
+    assert (
+        found["image_size"] == 32
+        and found["methods"]["baseline"]["ratio"] == 1.0
+        and found["methods"]["cutmix"]["ratio"] > 0
+    )
