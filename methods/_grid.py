@@ -24,7 +24,7 @@ def minimise(
     batch, n, _, count = unary.shape
     if count**n > (CONVEX_STATES if convex else STATES):
         return dual_ascent(unary, distance, down, across, iterations)[0]
-    floats = 2**18 if unary.device.type == "cpu" else 2**27  # the working set: the cache here, a share of memory there
+    floats = 2**19 if unary.device.type == "cpu" else 2**27  # the working set: the cache here, a share of memory there
     step = max(1, min(batch, floats // count ** (n + 1)))
     tables = unary.new_empty(n * n, step, count**n)  # one allocation for all parts: fresh pages cost more than the sums
     distance = distance.expand(batch, -1, -1)

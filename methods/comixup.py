@@ -66,7 +66,7 @@ class CoMixup(SaliencyMixup):
     tau: float = 0.83
     omega: float = 0.001
     niter: int = 4
-    labels: int = 8
+    labels: int = 9
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -171,11 +171,11 @@ def test_keeping_the_best_labels_loses_nothing_that_matters(seed: int, soft: boo
     used = torch.randint(0, 6, (1, 10), generator=gen).float()
     cost = base.cost + (torch.rand(1, 10, 1, generator=gen) > 0.5)
     values = []
-    for kept in (6, 8, 13):
+    for kept in (6, 9, 13):
         problem = labelling.Partition(**{**vars(base), "kept": kept})
         values.append(value(labelling.solve(problem, cost, used, soft)[0].tolist(), cost[0].double().numpy(), 0.02))
     assert values[2] <= values[1] + 1e-6 <= values[0] + 2e-6
-    if not soft and int((labelling.promising(cost, 0.02, 4) <= 0).sum()) <= 8:
+    if not soft and int((labelling.promising(cost, 0.02, 4) <= 0).sum()) <= 9:
         assert abs(values[1] - values[2]) < 1e-5
 
 
@@ -190,12 +190,11 @@ def value(sources: list[list[int]], cost: Array, smooth: float) -> float:
 
 
 def test_partitions_are_not_crossed_and_the_last_may_be_short() -> None:
-    method, x = make(part=4), torch.rand(11, 3, 16, 16)
-    _, target = method.mix(x, torch.eye(11), some_saliency(11), 4, torch.Generator().manual_seed(0))
+    _, target = make(part=4).mix(*batch(11), 4, torch.Generator().manual_seed(0))
     for begin, end in ((0, 4), (4, 8), (8, 11)):
         assert torch.allclose(target[begin:end, begin:end].sum(1), torch.ones(end - begin))
-    assert [t.shape for t in comixup.partitions(11, 4, x.device)] == [(2, 4), (1, 3)]
-    assert [t.shape for t in comixup.partitions(3, 4, x.device)] == [(1, 3)]
+    assert [t.shape for t in comixup.partitions(11, 4, target.device)] == [(2, 4), (1, 3)]
+    assert [t.shape for t in comixup.partitions(3, 4, target.device)] == [(1, 3)]
 
 
 def test_outputs_are_alike_where_neither_crowding_nor_smoothness_counts() -> None:
@@ -231,11 +230,9 @@ def test_pixels_and_targets_come_from_the_same_images(count: int, n: int, seed: 
     assert torch.allclose(mixed.mean((1, 2, 3)), target @ torch.arange(count).float() / count, atol=1e-5)
 
 
-@pytest.mark.parametrize("blocks", [8, 16])
-def test_finer_grids_are_solved_too(blocks: int) -> None:
-    method = make(blocks=blocks, part=3, niter=2)
-    mixed, target = method.mix(*batch(3), blocks, torch.Generator().manual_seed(0))
-    assert bool(mixed.isfinite().all()) and torch.allclose(target.sum(1), torch.ones(3))
+def test_finer_grids_are_solved_too() -> None:
+    _, target = make(blocks=8, part=3, niter=2).mix(*batch(3), 8, torch.Generator().manual_seed(0))
+    assert torch.allclose(target.sum(1), torch.ones(3))
 
 
 def test_format_and_dtype_are_kept() -> None:
