@@ -17,6 +17,8 @@ leaderboard = typer.Typer(help="Run a board's missing runs, render its page, che
 data_app = typer.Typer(help="Fetch and find datasets.", no_args_is_help=True)
 app.add_typer(leaderboard, name="leaderboard")
 app.add_typer(data_app, name="data")
+bench = typer.Typer(help="Measure speed, as ratios within one run.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Build model, batch and one step; write nothing.")]
@@ -119,6 +121,7 @@ def evaluate(
         list[str], typer.Argument(metavar="[RUN]...", help="Run folders; all that lack the suite if none.")
     ] = [],  # noqa: B006
     suite: Annotated[list[str], typer.Option(help="Suite or group; repeat for several.")] = ["robustness"],  # noqa: B006
+    ood: Annotated[str | None, typer.Option(help="Dataset to be told apart: suite ood with --set ood.out.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="A safetensors file, or robustbench:NAME.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Dataset of the checkpoint, when it does not say.")] = None,
     model: ModelName = None,
@@ -139,7 +142,10 @@ def evaluate(
     from .plan import model_spec
     from .progress import Bar
 
-    suites = evaluation.make_suites(suite, parse_settings(set_))
+    settings = parse_settings(set_)
+    if ood is not None:
+        suite, settings["ood"] = [*suite, "ood"], settings.get("ood", {}) | {"out": ood}
+    suites = evaluation.make_suites(suite, settings)
     where = choose_device(device)
     if checkpoint is None:
         folders = evaluation.select(runs, which, suites, data_dir)
@@ -335,6 +341,35 @@ def doctor(as_json: Json = False) -> None:
             typer.echo(f"{key}: {text}")
     for problem in found["problems"]:
         typer.echo(f"problem: {problem}")
+
+
+@command(bench, "methods")
+def bench_methods(
+    methods: Annotated[str, typer.Option(help="Names with commas; all if not said.")] = "",
+    dataset: Annotated[
+        str, typer.Option(help="Whose image size, classes and options; its files are not needed.")
+    ] = "cifar100",
+    model: ModelName = None,
+    width: Width = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 100,
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, each with every plan of every method.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Steps a plan and round.")] = 1,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """The training step of every method relative to the baseline's, interleaved in one process."""
+    from . import cost, data, registry, report
+    from .hardware import choose_device
+    from .plan import make_run
+
+    wanted = ["baseline", *(m.strip() for m in methods.split(",") if m)] if methods else registry.methods()
+    overrides = {"batch_size": batch_size, "precision": precision}
+    runs = {m: make_run(m, dataset, model=model, width=width, overrides=overrides) for m in dict.fromkeys(wanted)}
+    entry = data.get(dataset)
+    images = cost.random_images(4 * batch_size, entry.size, entry.num_classes)
+    found = cost.measure(runs, choose_device(device), images, rounds, steps)
+    show(found) if as_json else report.print_costs(found)
 
 
 @command(data_app)

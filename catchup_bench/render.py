@@ -9,6 +9,7 @@ from . import table
 from .board import Column
 from .errors import NothingSelected, UsageError
 from .files import write_text
+from .suspicion import LEGEND
 from .table import Row, Table
 
 ARROWS = {"error": "↓", "accuracy": "↑"}
@@ -17,6 +18,11 @@ ARROWS = {"error": "↓", "accuracy": "↑"}
 def cell(value: tuple[float, float]) -> str:
     mean, std = value
     return f"{mean:.2f}" if math.isnan(std) else f"{mean:.2f} ± {std:.2f}"
+
+
+def marked(row: Row, column: Column) -> str:
+    """What a column shows of a row, marked when an attack's outcome in it is suspicious."""
+    return cell(row.values[column.name]) + " !" * (column.name in row.doubts)
 
 
 def header(column: Column) -> str:
@@ -35,7 +41,7 @@ def line(cells: list[str]) -> str:
 def cells(row: Row, columns: list[Column], bold: str | None) -> list[str]:
     if not row.n:
         return ["", "", row.label, *["not run"] + [""] * (len(columns) - 1), "", "0", ""]
-    values = [f"**{cell(row.values[c.name])}**" if c.name == bold else cell(row.values[c.name]) for c in columns]
+    values = [f"**{marked(row, c)}**" if c.name == bold else marked(row, c) for c in columns]
     low, high = row.rank or (0, 0)
     ranks = f"{low}" if low == high else f"{low}–{high}"
     cost = "" if row.cost is None else f"×{row.cost:.2f}"
@@ -49,6 +55,8 @@ def markdown_table(t: Table, columns: list[Column]) -> str:
     lines = [line(head), line([":-:", ":-:", ":--", *["--:"] * len(columns), "--:", "--:", ":-:"])]
     for i, row in enumerate(t.rows):
         lines.append(line(cells(row, columns, t.board.rank if i == 0 and alone else None)))
+    if any(c.name in row.doubts for row in t.rows for c in columns):
+        lines += ["", f"{LEGEND}."]
     return "\n".join(lines)
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from .render import cell, cells, header
+from .render import cells, header, marked
 from .results import Outcome
 from .stats import wilson
+from .suspicion import LEGEND, suspicions
 from .table import Table
 
 if TYPE_CHECKING:
@@ -33,11 +34,13 @@ def grid(title: str, head: Iterable[str], rows: Iterable[list[str]], left: int =
 def print_table(t: Table) -> None:
     """A board; its columns one below the other, since there are more of them than methods."""
     names = [row.label for row in t.rows]
-    body = [[header(c), *(cell(r.values[c.name]) if r.n else "not run" for r in t.rows)] for c in t.board.columns]
+    body = [[header(c), *(marked(r, c) if r.n else "not run" for r in t.rows)] for c in t.board.columns]
     whole = [cells(r, [], None) for r in t.rows]
     for name, i in (("tier", 0), ("cost", -3), ("seeds", -2)):
         body.append([name, *(c[i] for c in whole)])
     grid(f"{t.board.title} (percent, mean ± std over seeds; best first by {t.board.rank})", ["", *names], body)
+    if any(row.doubts for row in t.rows):
+        Console().print(LEGEND, highlight=False)
 
 
 def table_json(t: Table) -> dict[str, Any]:
@@ -45,12 +48,16 @@ def table_json(t: Table) -> dict[str, Any]:
 
 
 def summarise(outcomes: dict[str, Outcome], suites: "dict[str, Suite]") -> dict[str, str]:
-    """Top-1 errors by row: of single conditions with their 95 % Wilson intervals, and means over several."""
-    return {
-        name: _error([outcomes[c] for c in conditions])
-        for suite in suites.values()
-        for name, conditions in suite.summary().items()
-    }
+    """Top-1 errors by row: of single conditions with their 95 % Wilson intervals, and means over several. Then what
+    else a suite has to show, and why an error is marked with "!"."""
+    doubts = suspicions(outcomes)
+    rows = {}
+    for suite in suites.values():
+        for name, conditions in suite.summary().items():
+            rows[name] = _error([outcomes[c] for c in conditions]) + " !" * any(c in doubts for c in conditions)
+        rows |= {name: f"{number:.4g}" for name, number in suite.figures(outcomes).items()}
+    evaluated = {c for suite in suites.values() for c in suite.conditions()}
+    return rows | {f"! {c}": "; ".join(reasons) for c, reasons in doubts.items() if c in evaluated}
 
 
 def print_outcomes(shown: dict[str, dict[str, str]]) -> None:
@@ -66,6 +73,20 @@ def _error(outcomes: list[Outcome]) -> str:
         return f"{mean:.2f} mean of {len(outcomes)}"
     low, high = wilson(outcomes[0].n - outcomes[0].correct, outcomes[0].n)
     return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def print_costs(found: dict[str, Any]) -> None:
+    """Ratios of step times, cheapest first, with the passes that explain them."""
+    from .registry import method_class
+
+    ranked = sorted(found["methods"].items(), key=lambda item: item[1]["ratio"])
+    rows = [[m, f"×{c['ratio']:.3f}", f"{c['low']:.3f}–{c['high']:.3f}", method_class(m).passes] for m, c in ranked]
+    where = found["provenance"]
+    title = (
+        f"step relative to the baseline's {found['baseline_seconds_per_step']:.3f} s: {found['model']}, "
+        f"{found['image_size']} px, batch {found['batch_size']}, {where['precision']}, {where['device']}"
+    )
+    grid(title, ["method", "cost", "quartiles", "passes"], rows)
 
 
 def print_checks(method: str, checks: "list[Check]") -> None:

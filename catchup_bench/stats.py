@@ -89,24 +89,26 @@ class Ranking:
 def rank(scores: Mapping[str, Sequence[Scores]], draws: int = DRAWS) -> Ranking:
     """Order methods by mean error and say which are separable.
 
-    With five seeds or more for every method: hierarchical paired bootstrap over seeds and images, two-sided p, Holm
-    over all pairs. With two to four, resampling seeds is too coarse, so Welch's t on the seeds' means, and tiers are
-    provisional. With one seed there is no evidence about another training, so no tiers.
+    Pairs of methods with five seeds or more: hierarchical paired bootstrap over seeds and images, two-sided p. Where
+    one has two to four, resampling seeds is too coarse: Welch's t on the seeds' means, and tiers are provisional. Holm
+    over all pairs. One seed is no evidence about another training: such a method has no tier.
     """
     means = {name: 100 * sum(b.mean(1) for b in blocks) for name, blocks in scores.items()}
     order = sorted(scores, key=lambda name: (float(np.mean(means[name])), name))
     resampled = bootstrap(scores, draws)
-    fewest = min(len(m) for m in means.values())
     p: dict[tuple[str, str], float] = {}
-    for a, b in combinations(order, 2):
-        if fewest >= 5:
+    tested = [name for name in order if len(means[name]) >= 2]
+    for a, b in combinations(tested, 2):
+        if min(len(means[a]), len(means[b])) >= 5:
             difference = resampled[a] - resampled[b]
             tails = min(int((difference <= 0).sum()), int((difference >= 0).sum()))
             p[a, b] = min(1.0, 2 * (tails + 1) / (draws + 1))
         else:
             p[a, b] = welch(means[a], means[b])
-    tier = letters(order, holm(p)) if fewest >= 2 else dict.fromkeys(order, "–")
-    return Ranking(tier, rank_intervals(resampled, order), _test_name(fewest))
+    tier = dict.fromkeys(order, "–") | letters(tested, holm(p))
+    return Ranking(
+        tier, rank_intervals(resampled, order), _test_name(min((len(means[name]) for name in tested), default=1))
+    )
 
 
 def rank_intervals(resampled: Mapping[str, Scores], order: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -117,8 +119,12 @@ def rank_intervals(resampled: Mapping[str, Scores], order: Sequence[str]) -> dic
 
 
 def _test_name(fewest: int) -> str:
+    paired = f"hierarchical paired bootstrap over seeds and test images, {DRAWS:,} draws"
     if fewest >= 5:
-        return f"hierarchical paired bootstrap over seeds and test images, {DRAWS:,} draws, Holm at {LEVEL}"
+        return f"{paired}, Holm at {LEVEL}"
     if fewest >= 2:
-        return f"Welch's t over seeds, Holm at {LEVEL}; fewer than 5 seeds: tiers are provisional"
+        return (
+            f"{paired}; Welch's t over seeds where a method has fewer than 5, which makes tiers provisional; "
+            f"Holm at {LEVEL}"
+        )
     return "one seed: no tiers"

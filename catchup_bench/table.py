@@ -11,12 +11,14 @@ from .board import Board, Column
 from .errors import VerificationFailed
 from .files import read_json
 from .results import Record
+from .suspicion import suspicions
 
 
 @dataclass(frozen=True)
 class Row:
     """One method. ``values`` are (mean, standard deviation over seeds) per column, in percent; ``cost`` is the time
-    of a training step relative to the baseline's; ``state`` the level of verification, 0 when it was not run."""
+    of a training step relative to the baseline's; ``state`` the level of verification, 0 when it was not run;
+    ``doubts`` are the columns with a suspicious outcome, and why."""
 
     label: str
     n: int
@@ -25,6 +27,7 @@ class Row:
     rank: tuple[int, int] | None = None
     cost: float | None = None
     state: int = 0
+    doubts: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,8 @@ def make(board: Board, folder: Path) -> Table:
             rows.append(Row(label, 0))
             continue
         values = {c.name: summary(board, found[label], whole[label], c) for c in board.columns}
-        rows.append(
-            Row(label, len(whole[label]), values, ranking.tier[label], ranking.rank[label], costs.get(label), state=1)
-        )
+        tier, ranks, doubts = ranking.tier[label], ranking.rank[label], doubted(board, found[label], whole[label])
+        rows.append(Row(label, len(whole[label]), values, tier, ranks, costs.get(label), state=1, doubts=doubts))
     rows.sort(key=lambda r: (r.n == 0, r.values[board.rank][0] if r.n else 0, r.cost or 0, r.label))
     used = [r for setups in found.values() for seeds in setups.values() for r in seeds.values()]
     return Table(board, rows, ranking.test if ranking else "no runs yet", facts(used))
@@ -128,6 +130,19 @@ def summary(
     errors = [sum(w * _outcomes(setups, s, seed)[c].error for (s, c), w in weights.items()) for seed in seeds]
     values = errors if column.metric == "error" else [100 - e for e in errors]
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+
+def doubted(board: Board, setups: dict[str, dict[int, Record]], seeds: list[int]) -> dict[str, list[str]]:
+    """Columns with a suspicious outcome in any seed, each with the reasons."""
+    found: dict[str, list[str]] = {}
+    cells = [(setup, seed, suspicions(_outcomes(setups, setup, seed))) for setup in setups for seed in seeds]
+    for column in board.columns:
+        needed = board.weights(column)
+        for setup, seed, doubts in cells:
+            for condition, reasons in doubts.items():
+                if (setup, condition) in needed:
+                    found.setdefault(column.name, []).append(f"{condition}, seed {seed}: {'; '.join(reasons)}")
+    return found
 
 
 def read_costs(board: Board, folder: Path) -> dict[str, float]:

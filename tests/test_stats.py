@@ -90,7 +90,13 @@ def test_two_to_four_seeds_are_provisional_and_one_has_no_tiers() -> None:
     three = stats.rank({m: seeds_by_images(0.1 + 0.3 * i, seeds=3, rng=i) for i, m in enumerate("ab")}, 500)
     assert "provisional" in three.test and three.tier == {"a": "A", "b": "B"}
     one = stats.rank({m: seeds_by_images(0.1 + 0.3 * i, seeds=1, rng=i) for i, m in enumerate("ab")}, 500)
-    assert one.tier == {"a": "–", "b": "–"}
+    assert one.tier == {"a": "–", "b": "–"} and one.test == "one seed: no tiers"
+
+
+def test_one_method_of_one_seed_does_not_take_the_others_tiers() -> None:
+    scores = {m: seeds_by_images(e, seeds=s, rng=s) for m, e, s in (("a", 0.1, 5), ("b", 0.3, 6), ("c", 0.2, 1))}
+    ranking = stats.rank(scores, 1000)
+    assert ranking.tier == {"a": "A", "b": "B", "c": "–"} and "provisional" not in ranking.test
 
 
 def test_false_tiers_are_as_rare_as_promised() -> None:

@@ -13,8 +13,10 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from ..data import Images
+from ..data import Images, subset
+from ..errors import UsageError
 from ..loader import batches
+from ..results import Outcome
 
 GROUPS = {"robustness": ("clean", "fgsm", "corruption", "deformation")}
 """Names that stand for several suites."""
@@ -70,6 +72,10 @@ class Suite(ABC):
         """What to show of the outcomes: the name of a row → the conditions whose errors it is the mean of."""
         return {condition: [condition] for condition in self.conditions()}
 
+    def figures(self, outcomes: dict[str, Outcome]) -> dict[str, float]:
+        """Numbers other than errors to show of the outcomes: the name of a row, with its unit → the number."""
+        return {}
+
     @classmethod
     def options_of(cls, protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The options that give conditions of these protocols again: the inverse of :meth:`protocol`."""
@@ -87,3 +93,15 @@ def correct(context: Context, change: Callable[[Tensor, Tensor, Tensor], Tensor]
         with torch.inference_mode():
             found.append(context.net(x).argmax(1) == y)
     return torch.cat(found).cpu()
+
+
+def balanced(images: Images, count: int, dataset: str, option: str = "images") -> Images:
+    """``count`` test images, the same number of every class, fixed by hash; all for 0. ``option`` asked for them."""
+    if count == 0:
+        return images
+    if count > len(images):
+        raise UsageError(f"{option} = {count}: {dataset} has {len(images)} test images")
+    share = count / len(images)
+    if round(int(images.y.unique(return_counts=True)[1].min()) * share) == 0:
+        raise UsageError(f"{option} = {count} leaves a class of {dataset} without an image: give more, or 0 for all")
+    return subset(images, share, f"{dataset}-test", 0)

@@ -9,9 +9,7 @@ from torch import Tensor
 
 from .. import cache, corruptions, published
 from ..corruptions import textures
-from ..data import Images, subset
-from ..errors import UsageError
-from . import Context, Suite, correct
+from . import Context, Suite, balanced, correct
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +77,7 @@ class Corruption(Suite):
         return {key: value for key, value in merged.items() if key != "version"}
 
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
-        images = balanced(context.images, self.images, context.dataset)
+        images = balanced(context.images, self.images, context.dataset, "corruption.images")
         bank = textures.load(context.data_dir / "frost") if self.frost == "published" and self.needs_frost else None
         official = self.source == "official"
         arrays = published.Arrays(context.dataset, context.data_dir, context.images) if official else None
@@ -136,12 +134,3 @@ class Corruption(Suite):
 
 
 FROST = ("auto", "published", "procedural")
-
-
-def balanced(images: Images, count: int, dataset: str) -> Images:
-    """``count`` test images, the same number of every class, fixed by hash; all for 0."""
-    if count == 0:
-        return images
-    if count > len(images):
-        raise UsageError(f"corruption.images = {count}: {dataset} has {len(images)} test images")
-    return subset(images, count / len(images), f"{dataset}-test", 0)

@@ -1,0 +1,157 @@
+"""Out-of-distribution detection: do the outputs tell images of another dataset from the test images?
+
+Conventions of the authors of ImageNet-O (Hendrycks et al., CVPR 2021, arXiv 1907.07174): the other dataset is the
+positive class, the score grows with strangeness, average precision is step-wise.
+"""
+
+import base64
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import data, names
+from ..data import Images
+from ..errors import UsageError
+from ..loader import batches
+from ..results import Outcome
+from . import Context, Found, Suite
+
+Array = npt.NDArray[np.float32]
+RECALL = 0.95
+FIGURES = {"auroc": "AUROC", "aupr_out": "AUPR-out", "fpr95_closest": "FPR95"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OOD(Suite):
+    """Test images against those of the dataset ``out``, by four scores: the negative maximum softmax probability
+    (``msp``, the primary one), the negative largest logit, the energy and the entropy, all from one fp32 pass.
+
+    Images of another size are resized to that of the test images (bilinear, antialiased, not rounded to 8 bits). The
+    scores themselves are kept, so that every metric can be computed again. The bits are those of ``clean``.
+    """
+
+    about = "test images against another dataset's: AUROC, AUPR, FPR95 of four scores; needs --ood NAME"
+    cost = "1 forward of both test sets"
+
+    out: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.out:
+            raise UsageError("ood: which images are out of distribution? Name their dataset: --ood NAME")
+        if not self.out.startswith("hf:"):
+            names.pick("dataset", self.out, data.DATASETS)
+
+    def resolve(self, dataset: str, data_dir: Any) -> Self:
+        if dataset == self.out:
+            raise UsageError(f"ood.out = {self.out} is the dataset of the model itself: name another with --ood")
+        return self
+
+    def conditions(self) -> list[str]:
+        return ["ood-" + re.sub(r"[^A-Za-z0-9_.]+", "-", self.out)]
+
+    def protocol(self, condition: str) -> dict[str, Any]:
+        return {"version": self.version, "out": self.out, "resize": "bilinear, antialiased, to the test images' size"}
+
+    @classmethod
+    def options_of(cls, protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        return {"out": protocols[0]["out"]}
+
+    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
+        outside = data.load(self.out, "test", context.data_dir)
+        bits, inner = score(context, context.images)
+        _, outer = score(context, outside)
+        packed = {name: {"in": pack(inner[name]), "out": pack(outer[name])} for name in inner}
+        values = {
+            "positive": "out",
+            "n_in": len(context.images),
+            "n_out": len(outside),
+            "out_share": len(outside) / (len(outside) + len(context.images)),
+            "out_size": list(outside.x.shape[1:3]),
+            "metrics": metrics_of(packed),
+            "scores": packed,
+        }
+        for condition in conditions:
+            yield condition, Found(bits, values)
+
+    def summary(self) -> dict[str, list[str]]:
+        """Nothing: the error is that of ``clean``."""
+        return {}
+
+    def figures(self, outcomes: dict[str, Outcome]) -> dict[str, float]:
+        condition = self.conditions()[0]
+        primary = outcomes[condition].values["metrics"]["msp"]
+        return {f"{condition} {label}, %": primary[key] for key, label in FIGURES.items()}
+
+
+def score(context: Context, images: Images) -> tuple[Tensor, dict[str, Array]]:
+    """Whether each image is classified rightly, and its scores."""
+    size = context.images.x.shape[1:3]
+    right, found = [], []
+    for x, y, _ in batches(images, context.batch_size, context.device):
+        if x.shape[2:] != size:
+            x = F.interpolate(x, tuple(size), mode="bilinear", antialias=True)
+        with torch.inference_mode():
+            logits = context.net(x)
+            right.append(logits.argmax(1) == y)
+            found.append(strangeness(logits))
+    scores = {name: torch.cat([part[name] for part in found]).cpu().numpy() for name in found[0]}
+    return torch.cat(right).cpu(), scores
+
+
+def strangeness(logits: Tensor) -> dict[str, Tensor]:
+    """Float32 scores that grow with strangeness. Raises :class:`UsageError` for half precision: it ties the scores of
+    confident images."""
+    if logits.dtype != torch.float32:
+        raise UsageError(f"out-of-distribution scores need a model with float32 outputs; these are {logits.dtype}")
+    log_p = logits.log_softmax(1)
+    return {
+        "msp": -logits.softmax(1).amax(1),
+        "max_logit": -logits.amax(1),
+        "energy": -logits.logsumexp(1),
+        "entropy": -(log_p.exp() * log_p).sum(1),
+    }
+
+
+def metrics(inside: npt.NDArray[Any], outside: npt.NDArray[Any]) -> dict[str, float]:
+    """In percent, for scores that grow with strangeness; they are compared in float64.
+
+    FPR95 is the share of ``inside`` that is flagged at the threshold whose recall of ``outside`` is the closest to
+    0.95, ties as in the code of ImageNet-O's authors, or the first that is at least 0.95, as in OpenOOD.
+    """
+    from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+    if min(inside.dtype.itemsize, outside.dtype.itemsize) < 4:
+        raise ValueError("scores in half precision tie: give float32 or float64")
+    strange = np.concatenate([inside, outside]).astype(np.float64)
+    is_out = np.repeat([0, 1], [len(inside), len(outside)])
+    flagged, recall, _ = roc_curve(is_out, strange, drop_intermediate=False)
+    down = slice(int(np.argmax(recall == 1)), None, -1)  # from full recall downwards, so that ties go to the higher
+    found = {
+        "auroc": roc_auc_score(is_out, strange),
+        "aupr_out": average_precision_score(is_out, strange),
+        "aupr_in": average_precision_score(1 - is_out, -strange),
+        "fpr95_closest": flagged[down][np.argmin(np.abs(recall[down] - RECALL))],
+        "fpr95_at_least": flagged[np.argmax(recall >= RECALL)],
+    }
+    return {name: 100 * float(value) for name, value in found.items()}
+
+
+def metrics_of(packed: dict[str, dict[str, str]]) -> dict[str, dict[str, float]]:
+    """The metrics of an outcome from its stored scores, whether just found or read from a record."""
+    return {name: metrics(unpack(sides["in"]), unpack(sides["out"])) for name, sides in packed.items()}
+
+
+def pack(scores: Array) -> str:
+    """Little-endian float32, base64."""
+    return base64.b64encode(scores.astype("<f4").tobytes()).decode()
+
+
+def unpack(text: str) -> Array:
+    return np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
