@@ -3,64 +3,36 @@
 import functools
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
-from .errors import BenchError, UsageError
+from .cli_bench import bench
+from .cli_data import data_app
+from .cli_options import (
+    DataDir,
+    Device,
+    DryRun,
+    Json,
+    ModelName,
+    Root,
+    Runs,
+    Set,
+    Variant,
+    Width,
+    Workers,
+    command,
+    show,
+)
+from .errors import UsageError
 
 HELP = "Does this training method make a CNN more robust, and at what cost?"
 app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 leaderboard = typer.Typer(help="Run a board's missing runs, render its page, check it.", no_args_is_help=True)
-data_app = typer.Typer(help="Fetch and find datasets.", no_args_is_help=True)
 app.add_typer(leaderboard, name="leaderboard")
 app.add_typer(data_app, name="data")
-bench = typer.Typer(help="Measure speed, as ratios within one run.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Build model, batch and one step; write nothing.")]
-Runs = Annotated[Path, typer.Option(help="Folder of the runs.", envvar="CATCHUP_BENCH_RUNS")]
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the datasets.", envvar="CATCHUP_BENCH_DATA")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Set = Annotated[list[str], typer.Option("--set", help="owner.key=value: an option of the method, recipe or a suite.")]
-Which = Annotated[list[str], typer.Argument(metavar="[RUN]...", help="Run folders; all that lack the suite if none.")]
-Root = Annotated[Path | None, typer.Option(help="Folder that holds leaderboards/.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Runs side by side; one per core on a CPU.")]
-ModelName = Annotated[str | None, typer.Option("--model", help="Network; the dataset's default if not said.")]
-Width = Annotated[int | None, typer.Option(help="Channels after the stem; the published networks have 64.")]
-Variant = Annotated[str | None, typer.Option(help="Which of the networks of that name.")]
-
-
-def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command whose errors are one line and an exit code."""
-
-    def register(function: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(function)
-        def guarded(*args: Any, **kwargs: Any) -> None:
-            try:
-                function(*args, **kwargs)
-            except BenchError as err:
-                stop(err)
-            except KeyboardInterrupt:
-                typer.echo("interrupted; the same command goes on where it stopped", err=True)
-                raise typer.Exit(130) from None
-
-        group.command(name)(guarded)
-        return guarded
-
-    return register
-
-
-def stop(err: BenchError) -> NoReturn:
-    typer.echo(f"error: {err}", err=True)
-    raise typer.Exit(err.exit_code) from None
-
-
-def show(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1))
 
 
 @command(app)
@@ -341,64 +313,6 @@ def doctor(as_json: Json = False) -> None:
             typer.echo(f"{key}: {text}")
     for problem in found["problems"]:
         typer.echo(f"problem: {problem}")
-
-
-@command(bench, "methods")
-def bench_methods(
-    methods: Annotated[str, typer.Option(help="Names with commas; all if not said.")] = "",
-    dataset: Annotated[
-        str, typer.Option(help="Whose image size, classes and options; its files are not needed.")
-    ] = "cifar100",
-    model: ModelName = None,
-    width: Width = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 100,
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds, each with every plan of every method.")] = 5,
-    steps: Annotated[int, typer.Option(min=1, help="Steps a plan and round.")] = 1,
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
-    """The training step of every method relative to the baseline's, interleaved in one process."""
-    from . import cost, data, registry, report
-    from .hardware import choose_device
-    from .plan import make_run
-
-    wanted = ["baseline", *(m.strip() for m in methods.split(",") if m)] if methods else registry.methods()
-    overrides = {"batch_size": batch_size, "precision": precision}
-    runs = {m: make_run(m, dataset, model=model, width=width, overrides=overrides) for m in dict.fromkeys(wanted)}
-    entry = data.get(dataset)
-    images = cost.random_images(4 * batch_size, entry.size, entry.num_classes)
-    found = cost.measure(runs, choose_device(device), images, rounds, steps)
-    show(found) if as_json else report.print_costs(found)
-
-
-@command(data_app)
-def fetch(
-    name: Annotated[str, typer.Argument(help="Name of a dataset.")], data_dir: DataDir = None, as_json: Json = False
-) -> None:
-    """Download a dataset from its official place and check it."""
-    from . import data
-
-    found = data.fetch(name, data_dir)
-    show(found) if as_json else typer.echo(f"{name} in {found['folder']}: {found['train']} + {found['test']} images")
-
-
-@command(data_app)
-def corrupt(
-    dataset: Annotated[str, typer.Argument(help="Name of a dataset; its test images are corrupted.")],
-    out: Annotated[Path, typer.Argument(help="Folder for the arrays.")],
-    types: Annotated[str, typer.Option(help="Corruptions, with commas; all 19 if not said.")] = "",
-    data_dir: DataDir = None,
-    as_json: Json = False,
-) -> None:
-    """Write corrupted test sets in the layout of CIFAR-100-C: one .npy per corruption, severities stacked."""
-    from . import corruptions, data, published
-    from .progress import Bar
-
-    wanted = [t.strip() for t in types.split(",")] if types else list(corruptions.NAMES)
-    with Bar("corrupting", quiet=as_json) as bar:
-        files = published.write(dataset, out, wanted, data_dir or data.default_folder(), bar.say)
-    show({"files": [str(f) for f in files]}) if as_json else typer.echo(f"{len(files)} files in {files[0].parent}")
 
 
 @app.callback(invoke_without_command=True)

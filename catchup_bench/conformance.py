@@ -175,9 +175,10 @@ def evaluation_is_untouched(s: Subject) -> str:
     need(s.net.training, "the network was left in eval mode")
     own = {k: v for k, v in s.net.state_dict().items() if not k.startswith("extra.")}
     plain = make_net(1)
-    need(own.keys() == plain.state_dict().keys(), "the network's state_dict has other keys than the plain network's")
     if s.method.level == "network":
+        need(own.keys() >= plain.state_dict().keys(), "the network's state_dict lacks keys of the plain network's")
         return "the method changes the network, by its own account (level = network)"
+    need(own.keys() == plain.state_dict().keys(), "the network's state_dict has other keys than the plain network's")
     plain.load_state_dict(own)
     x, _ = make_batch(8)
     with torch.inference_mode():
@@ -259,7 +260,7 @@ def run_check(check: Callable[[Subject], str], make: Callable[[], Method]) -> Ch
 def conform(make: Callable[[], Method]) -> list[Check]:
     """All checks; ``make`` builds the unbound method.
 
-    On one thread: torch 2.15 corrupts memory in the backward pass of some odd batches of so narrow a network on several.
+    On one thread: on several, torch 2.15 corrupts memory in the backward pass of odd batches of so narrow a network.
     """
     torch.set_num_threads(1)
     return [run_check(check, make) for check in CHECKS]

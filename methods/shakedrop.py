@@ -55,7 +55,8 @@ class ShakeBranch(nn.Module):
 class ShakeDrop(Baseline):
     """Residual branches are shaken, block l of L with probability l/L · ``rate``. ``rate`` 0.5 is the paper's.
 
-    The paper's branches end in BatchNorm; the pre-activation networks here are shaken behind their last convolution.
+    The paper's branches end in BatchNorm, without which what is shaken has no bound and training diverges. A branch
+    that ends in a convolution is given one, so the network has parameters that the plain one has not.
     """
 
     title = "ShakeDrop"
@@ -70,5 +71,13 @@ class ShakeDrop(Baseline):
         check(0 <= self.rate <= 1, "rate", self.rate, "0 to 1")
 
     def bind(self, net: Network) -> Self:
-        set_drop(net, self.rate, ShakeBranch)
+        set_drop(net, self.rate, shaken)
         return self
+
+
+def shaken(rate: float, block: nn.Module) -> nn.Module:
+    """What stands on the branch of ``block``: its closing BatchNorm where it lacks one, and the shaking."""
+    last = [m for m in block.body.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)][-1]  # type: ignore[union-attr]
+    if isinstance(last, nn.BatchNorm2d):
+        return ShakeBranch(rate)
+    return nn.Sequential(nn.BatchNorm2d(last.out_channels), ShakeBranch(rate))

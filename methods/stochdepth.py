@@ -29,5 +29,5 @@ class StochDepth(Baseline):
     def bind(self, net: Network) -> Self:
         from torchvision.ops import StochasticDepth
 
-        set_drop(net, self.rate, lambda p: StochasticDepth(p, "row"))
+        set_drop(net, self.rate, lambda p, block: StochasticDepth(p, "row"))
         return self

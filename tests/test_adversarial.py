@@ -298,8 +298,15 @@ def test_autoattack_is_no_weaker_than_pgd_and_restores_the_generator(
     quick(monkeypatch, queries=5)
     before = torch.get_rng_state()
     found = run(autoattack(eps=2.0), context(net))["autoattack-linf-2-n1000"]
-    assert torch.equal(torch.get_rng_state(), before) and len(found.bits) == 40
+    assert torch.equal(torch.get_rng_state(), before) and len(found.bits) == 40 and "index" not in found.values
     assert found.bits.sum() <= run(pgd(eps=(2.0,)), context(net))["pgd-2"].bits.sum()
+
+
+def test_autoattack_takes_the_same_part_of_the_images_as_pgd(net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick(monkeypatch, queries=2, steps=2)
+    found = run(autoattack(eps=0.0, images=20), context(net))["autoattack-linf-0-n20"]
+    other = run(pgd(eps=(0.0,), steps=1, images=20), context(net))["pgd-0-s1-n20"]
+    assert found.values["index"] == other.values["index"] and torch.equal(found.bits, other.bits)
 
 
 def test_a_network_that_gives_probabilities_is_flagged(net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:

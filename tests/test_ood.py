@@ -98,6 +98,12 @@ def test_both_conventions_of_fpr95_are_told_apart() -> None:
     assert (found["fpr95_closest"], found["fpr95_at_least"]) == (25, 75)
 
 
+def test_a_recall_of_exactly_95_percent_is_at_least_95_percent() -> None:
+    found = ood.metrics(np.array([0.5], np.float32), np.arange(20, dtype=np.float32))
+    # two thresholds have that recall, and the authors of ImageNet-O take the one that flags more
+    assert (found["fpr95_closest"], found["fpr95_at_least"]) == (100, 0)
+
+
 def test_half_precision_is_refused() -> None:
     with pytest.raises(ValueError, match="half precision"):
         ood.metrics(np.zeros(3, np.float16), np.zeros(3, np.float32))

@@ -16,6 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = sorted((ROOT / "catchup_bench").rglob("*.py"))
 METHODS = sorted((ROOT / "methods").glob("*.py"))
 LIGHT = [
+    "cli_options",
+    "cli_bench",
+    "cli_data",
+    "suspicion",
     "cli",
     "board",
     "render",

@@ -1,0 +1,52 @@
+"""What the commands share: their options, and how they end."""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from .errors import BenchError
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Build model, batch and one step; write nothing.")]
+Runs = Annotated[Path, typer.Option(help="Folder of the runs.", envvar="CATCHUP_BENCH_RUNS")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the datasets.", envvar="CATCHUP_BENCH_DATA")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Set = Annotated[list[str], typer.Option("--set", help="owner.key=value: an option of the method, recipe or a suite.")]
+Root = Annotated[Path | None, typer.Option(help="Folder that holds leaderboards/.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Runs side by side; one per core on a CPU.")]
+ModelName = Annotated[str | None, typer.Option("--model", help="Network; the dataset's default if not said.")]
+Width = Annotated[int | None, typer.Option(help="Channels after the stem; the published networks have 64.")]
+Variant = Annotated[str | None, typer.Option(help="Which of the networks of that name.")]
+
+
+def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command whose errors are one line and an exit code."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            try:
+                function(*args, **kwargs)
+            except BenchError as err:
+                stop(err)
+            except KeyboardInterrupt:
+                typer.echo("interrupted; the same command goes on where it stopped", err=True)
+                raise typer.Exit(130) from None
+
+        group.command(name)(guarded)
+        return guarded
+
+    return register
+
+
+def stop(err: BenchError) -> NoReturn:
+    typer.echo(f"error: {err}", err=True)
+    raise typer.Exit(err.exit_code) from None
+
+
+def show(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1))
