@@ -69,7 +69,7 @@ class AutoAttack(Suite):
     def attack(self, context: Context, images: Images) -> Found:
         # contiguous, since the library takes views that channels_last does not allow
         x = to_unit(images.x).contiguous()
-        attack = self.library(context, x)
+        attack = self.attacker(context, x)
         devices = [context.device] if context.device.type == "cuda" else []
         with noted() as notes, torch.random.fork_rng(devices):
             _, predicted = attack.run_standard_evaluation(x, images.y, batch_size=batch_size(images))
@@ -80,7 +80,7 @@ class AutoAttack(Suite):
             values["suspicious"] = suspicious
         return Found(predicted.cpu() == images.y, values)
 
-    def library(self, context: Context, x: torch.Tensor) -> Any:
+    def attacker(self, context: Context, x: torch.Tensor) -> Any:
         """The library's object, set to the network's number of classes."""
         from pyautoattack import AutoAttack as Library
 
