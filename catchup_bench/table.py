@@ -38,33 +38,23 @@ class Table:
     facts: dict[str, list[str]]
 
 
-@dataclass(frozen=True)
-class Found:
-    """Records of a board: label → setup → seed → record, and what was found that does not belong to its grid."""
-
-    records: dict[str, dict[str, dict[int, Record]]]
-    foreign: list[Path]
-
-
-def find(board: Board, folder: Path) -> Found:
-    """Read all records under ``results/<board>/``. A record counts when it is of the board's own protocol; one of an
-    older protocol is ``foreign``. Raises :class:`VerificationFailed` for one that contradicts itself."""
+def find(board: Board, folder: Path) -> dict[str, dict[str, dict[int, Record]]]:
+    """Records under ``results/<board>/``: label → setup → seed → record. One counts when it is of the board's own
+    protocol, not of an older one. Raises :class:`VerificationFailed` for one that contradicts itself."""
     expected = {job.path: job.run.digest for job in board.jobs()}
-    found = Found({}, [])
+    found: dict[str, dict[str, dict[int, Record]]] = {}
     for path in sorted(folder.glob("*/*/seed*.json")):
         record = results.read(path)
         place = path.relative_to(folder)
         if expected.get(place) == record.digest:
             setup, label = place.parts[:2]
-            found.records.setdefault(label, {}).setdefault(setup, {})[record.run.seed] = record
-        else:
-            found.foreign.append(place)
+            found.setdefault(label, {}).setdefault(setup, {})[record.run.seed] = record
     return found
 
 
 def make(board: Board, folder: Path) -> Table:
     """The table of ``board`` from the records in ``folder``, best first; methods without a record come last."""
-    found = find(board, folder).records
+    found = find(board, folder)
     whole = {label: seeds for label, setups in found.items() if (seeds := complete_seeds(board, setups))}
     check_same_images(board, found)
     ranking = (

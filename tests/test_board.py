@@ -94,7 +94,7 @@ def test_rows_are_sorted_by_the_ranking_column(root: Path) -> None:
 
 def test_scores_add_up_to_the_error(root: Path) -> None:
     board = boards.load(str(root / "tiny.toml"))
-    found = table.find(board, root / "leaderboards" / "results" / "tiny").records["catchup"]
+    found = table.find(board, root / "leaderboards" / "results" / "tiny")["catchup"]
     blocks = table.scores(board, found, [0, 1], "both")
     assert 100 * sum(b.mean() for b in blocks) == pytest.approx(
         next(r for r in make(root).rows if r.label == "catchup").values["both"][0]
