@@ -72,3 +72,25 @@ def test_crops_and_flips_are_uniform() -> None:
 def test_evaluation_batches_keep_the_order() -> None:
     index = torch.cat([i for _, _, i in batches(images(), 4, CPU)])
     assert index.tolist() == list(range(23))
+
+
+def test_mirrored_padding_is_cut_like_black_padding() -> None:
+    made = Loader(images(), 5, seed=0, pad=2, flip=False, drop_last=False, device=CPU, padding="reflect")
+    order, corner, _ = made.draw(0)
+    x = torch.cat([x for x, _ in made.epoch(0)])
+    for row, i in enumerate(order.tolist()):
+        padded = F.pad(images().x[i].permute(2, 0, 1)[None].float(), (2, 2, 2, 2), mode="reflect")[0]
+        top, left = corner[:, row].tolist()
+        assert torch.equal(x[row], padded[:, top : top + 6, left : left + 6] / 255)
+
+
+def test_resized_crops_depend_on_seed_and_epoch_alone() -> None:
+    def pixels(batch_size: int, epoch: int) -> torch.Tensor:
+        made = Loader(
+            images(), batch_size, seed=0, pad=0, flip=True, drop_last=False, device=CPU, crop="resized",
+            interpolation="bicubic", color_jitter=0.4, lighting=0.1,
+        )  # fmt: skip
+        return torch.cat([x for x, _ in made.epoch(epoch)])
+
+    assert torch.allclose(pixels(5, 0), pixels(23, 0), atol=1e-6)
+    assert not torch.allclose(pixels(5, 0), pixels(5, 1), atol=0.1)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .data import Dataset, Images, Split
-from .errors import UsageError
+from ..errors import UsageError
+from ..sources import Split
+from .images import Dataset, Images
 
 SPLITS = {"train": ("train",), "test": ("test", "validation", "valid")}
 

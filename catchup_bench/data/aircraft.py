@@ -1,0 +1,55 @@
+"""FGVC-Aircraft (Maji et al., arXiv 1306.5151): 100 variants; training and validation images train."""
+
+from pathlib import Path
+
+from ..errors import UsageError
+from ..sources import SOURCES, Split, absent
+from .archives import unpack
+from .imagenet import MEAN, STD
+from .images import Dataset, Files, Images
+from .listing import lines
+from .pictures import decoded
+
+TOP = "fgvc-aircraft-2013b"
+
+
+def variants(folder: Path) -> list[str]:
+    if (error := absent("aircraft", folder)) is not None:
+        raise error
+    return lines(folder / TOP / "data" / "variants.txt")
+
+
+def files(split: Split, folder: Path) -> Files:
+    """The images of a split, listed. Raises :class:`UsageError` when files and lists do not agree."""
+    place = {variant: label for label, variant in enumerate(variants(folder))}
+    top = folder / TOP / "data"
+    path = top / f"images_variant_{'trainval' if split == 'train' else 'test'}.txt"
+    names, labels = [], []
+    for line in lines(path):
+        name, _, variant = line.partition(" ")
+        if variant not in place:
+            raise UsageError(f"{path}: {name} is of {variant!r}, which variants.txt lacks")
+        names.append(f"images/{name}.jpg")
+        labels.append(place[variant])
+    return Files.of(top, names, labels, 224)
+
+
+def load_aircraft(split: Split, folder: Path) -> Images | Files:
+    """The pictures as they are, with the line at their lower edge that names the photographer."""
+    found = files(split, folder)
+    return found if split == "train" else decoded(found)
+
+
+AIRCRAFT = Dataset(
+    load=load_aircraft,
+    fetch=lambda folder: unpack(SOURCES["aircraft"].obtain, None, folder, TOP),
+    num_classes=100,
+    classes=lambda folder: len(variants(folder)),
+    size=224,
+    mean=MEAN,
+    std=STD,
+    recipe="finegrained-quick",
+    model="resnet18",
+    width=64,
+    about="6,667 training and 3,333 test images of 100 aircraft, 224 px (Maji et al., 2013)",
+)

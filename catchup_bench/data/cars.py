@@ -1,0 +1,62 @@
+"""Stanford Cars (Krause et al., 2013) in the layout that torchvision reads."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import UsageError
+from ..sources import Split, absent
+from .imagenet import MEAN, STD
+from .images import Dataset, Files, Images
+from .pictures import decoded
+
+TOP = "stanford_cars"
+
+
+def matlab(path: Path, key: str) -> Any:
+    """One array of a MATLAB file. Raises :class:`UsageError` when it is damaged or another file."""
+    from scipy.io import loadmat
+
+    try:
+        return np.atleast_1d(loadmat(path, squeeze_me=True)[key])
+    except Exception as err:  # the reader raises many kinds on damaged bytes
+        raise UsageError(f"cannot read {key} in {path} ({type(err).__name__}): it is not the official file") from None
+
+
+def class_count(folder: Path) -> int:
+    if (error := absent("cars", folder)) is not None:
+        raise error
+    return len(matlab(folder / TOP / "devkit" / "cars_meta.mat", "class_names"))
+
+
+def files(split: Split, folder: Path) -> Files:
+    """The images of a split, listed. Raises :class:`UsageError` when files and lists do not agree."""
+    classes, top = class_count(folder), folder / TOP
+    path = top / ("devkit/cars_train_annos.mat" if split == "train" else "cars_test_annos_withlabels.mat")
+    rows = matlab(path, "annotations")
+    if not {"fname", "class"} <= set(rows.dtype.names or ()):
+        raise UsageError(f"{path} has no labels: the test file must be the one that is called withlabels")
+    labels = [int(c) - 1 for c in rows["class"]]
+    if any(not 0 <= label < classes for label in labels):
+        raise UsageError(f"{path} has classes {min(labels) + 1} to {max(labels) + 1}; cars_meta.mat has 1 to {classes}")
+    return Files.of(top, [f"cars_{split}/{name}" for name in rows["fname"]], labels, 224)
+
+
+def load_cars(split: Split, folder: Path) -> Images | Files:
+    found = files(split, folder)
+    return found if split == "train" else decoded(found)
+
+
+CARS = Dataset(
+    load=load_cars,
+    num_classes=196,
+    classes=class_count,
+    size=224,
+    mean=MEAN,
+    std=STD,
+    recipe="finegrained-quick",
+    model="resnet18",
+    width=64,
+    about="8,144 training and 8,041 test images of 196 cars, 224 px (Krause et al., 2013)",
+)

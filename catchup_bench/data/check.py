@@ -1,0 +1,63 @@
+"""Is a dataset what it should be: counted, every image opened, and compared with the official numbers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import names
+from ..errors import UsageError
+from ..sources import SOURCES, Split
+from . import DATASETS, PREFIXES, default_folder, get, load, num_classes
+from .extras import EXTRAS
+from .images import Files
+from .pictures import Pixels, each
+
+
+def check(name: str, folder: Path | None = None, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """What there is of a dataset: images, classes and SHA-256 per split (of the pixels; of large training files, of
+    the list of names and sizes).
+
+    Raises :class:`UsageError` when something is missing or damaged, and when the numbers are not the official ones.
+    """
+    folder = folder or default_folder()
+    if name in EXTRAS:
+        return {"dataset": name, **EXTRAS[name].check(folder)}
+    if not name.startswith(tuple(PREFIXES)):
+        names.pick("dataset", name, [*DATASETS, *EXTRAS])
+    entry, classes = get(name), num_classes(name, folder)
+    found = {split: one_split(name, split, folder, classes, tell) for split in entry.splits}
+    if name in SOURCES:
+        compare(name, folder, found, classes)
+    return {"dataset": name, "folder": str(folder), "classes": classes, "splits": found}
+
+
+def one_split(name: str, split: Split, folder: Path, classes: int, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Counts and digest of a split, every image opened."""
+    images = load(name, split, folder)
+    if isinstance(images, Files):
+        for done, _ in enumerate(each(images, _nothing), 1):
+            tell(f"{name}: {done} of {len(images)} {split} images opened")
+    present = images.y.bincount(minlength=classes)
+    if len(present) > classes:
+        raise UsageError(f"{name} has labels up to {len(present) - 1} in its {split} images, and {classes} classes")
+    if split == "train" and not bool(present.all()):
+        raise UsageError(f"{name}: class {int((present == 0).int().argmax())} has no training image")
+    return {"images": len(images), "classes": int((present > 0).sum()), "sha256": images.digest()}
+
+
+def compare(name: str, folder: Path, found: dict[Split, dict[str, Any]], classes: int) -> None:
+    """Raises :class:`UsageError` when the numbers are not those of the whole dataset."""
+    official = SOURCES[name]
+    if classes == official.classes and all(found[s]["images"] == n for s, n in official.counts.items()):
+        return
+    parts = [f"{found[s]['images']:,} of {n:,} {s} images" for s, n in official.counts.items()]
+    raise UsageError(
+        f"{name} in {folder} is not the whole dataset: {classes} of {official.classes} classes, {', '.join(parts)}. "
+        "It can be trained on, but results on it are not results on the dataset"
+    )
+
+
+def _nothing(picture: Any, size: int) -> Pixels:
+    return np.empty(0, np.uint8)

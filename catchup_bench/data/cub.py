@@ -1,0 +1,89 @@
+"""Caltech-UCSD Birds-200-2011 (Wah et al., CNS-TR-2011-001), with its official split and bounding boxes."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+from ..sources import SOURCES, Split, absent
+from .archives import unpack
+from .imagenet import MEAN, STD
+from .images import Dataset, Files, Images
+from .listing import lines
+from .pictures import decoded
+
+TOP = "CUB_200_2011"
+MD5 = "97eceeb196236b17998738112f37df78"
+
+
+def table(path: Path, count: int) -> dict[int, list[str]]:
+    """Image id → the ``count`` words after it. Raises :class:`UsageError` naming the line that is not so."""
+    found = {}
+    for number, line in enumerate(lines(path), 1):
+        words = line.split()
+        if len(words) != count + 1 or not words[0].isdecimal():
+            raise UsageError(f"{path}, line {number}: {line!r} is not an id and {count} value(s)")
+        found[int(words[0])] = words[1:]
+    return found
+
+
+def class_count(folder: Path) -> int:
+    if (error := absent("cub", folder)) is not None:
+        raise error
+    return len(lines(folder / TOP / "classes.txt"))
+
+
+def ids(split: Split, folder: Path) -> list[int]:
+    """The image ids of a split, in official order."""
+    wanted = "1" if split == "train" else "0"
+    return [i for i, (used,) in table(folder / TOP / "train_test_split.txt", 1).items() if used == wanted]
+
+
+def files(split: Split, folder: Path) -> Files:
+    """The images of a split, listed. Raises :class:`UsageError` when files and lists do not agree."""
+    classes, top = class_count(folder), folder / TOP
+    paths, labels = table(top / "images.txt", 1), table(top / "image_class_labels.txt", 1)
+    chosen = ids(split, folder)
+    names, y = [], []
+    for i in chosen:
+        if i not in paths or i not in labels:
+            raise UsageError(f"{top}: image {i} is in train_test_split.txt and not in the other lists")
+        (label,) = labels[i]
+        if not label.isdecimal() or not 1 <= int(label) <= classes:
+            raise UsageError(
+                f"{top / 'image_class_labels.txt'}: image {i} is of class {label}; there are 1 to {classes}"
+            )
+        names.append(f"images/{paths[i][0]}")
+        y.append(int(label) - 1)
+    return Files.of(top, names, y, 224)
+
+
+def boxes(split: Split, folder: Path) -> Tensor:
+    """float32 N×4: left, top, width and height of the bird in each image of the split, in pixels of the picture in
+    its file, the first pixel being 1 (the official convention). Raises :class:`UsageError` when one is missing."""
+    found = table(folder / TOP / "bounding_boxes.txt", 4)
+    try:
+        return torch.tensor([[float(word) for word in found[i]] for i in ids(split, folder)])
+    except (KeyError, ValueError) as err:
+        raise UsageError(f"{folder / TOP / 'bounding_boxes.txt'} has no box for {err}") from None
+
+
+def load_cub(split: Split, folder: Path) -> Images | Files:
+    found = files(split, folder)
+    return found if split == "train" else decoded(found)
+
+
+CUB = Dataset(
+    load=load_cub,
+    fetch=lambda folder: unpack(SOURCES["cub"].obtain, MD5, folder, TOP),
+    num_classes=200,
+    classes=class_count,
+    size=224,
+    mean=MEAN,
+    std=STD,
+    recipe="finegrained-quick",
+    model="resnet18",
+    width=64,
+    about="5,994 training and 5,794 test images of 200 birds, 224 px (Wah et al., 2011)",
+)

@@ -1,0 +1,86 @@
+"""ImageNet-1k and ImageNet-O: one folder of images per class."""
+
+from pathlib import Path
+
+from ..errors import UsageError
+from ..sources import SOURCES, Split, absent
+from .archives import unpack
+from .images import Dataset, Files, Images
+from .listing import class_folders, class_names
+from .pictures import decoded
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""The constants of ImageNet, also those of the fine-grained protocols."""
+O_MD5 = "86bd7a50c1c4074fb18fc5f219d6d50b"
+
+
+def classes(folder: Path) -> list[str]:
+    """The WordNet ids that have a training folder, sorted."""
+    if (error := absent("imagenet", folder)) is not None:
+        raise error
+    return class_names(folder / "imagenet" / "train")
+
+
+def load_imagenet(split: Split, folder: Path) -> Images | Files:
+    """``imagenet/train/<wnid>`` and ``imagenet/val/<wnid>``; the validation images are the test set.
+
+    Raises :class:`UsageError` when the two do not have the same classes.
+    """
+    top = folder / "imagenet" / ("train" if split == "train" else "val")
+    found = class_folders(top, classes(folder))
+    listed = Files.of(top, [name for name, _ in found], [label for _, label in found], 224)
+    return listed if split == "train" else decoded(listed)
+
+
+def unpack_imagenet(folder: Path) -> None:
+    """Unpack the official archives through torchvision, which checks their MD5 and sorts the validation images."""
+    from torchvision.datasets import ImageNet
+
+    if absent("imagenet", folder) is None:
+        return
+    if not (folder / "imagenet").is_dir():
+        raise UsageError(f"ImageNet cannot be downloaded without an account: {SOURCES['imagenet'].obtain}")
+    for split in ("train", "val"):
+        ImageNet(str(folder / "imagenet"), split)
+
+
+def load_imagenet_o(split: Split, folder: Path) -> Images:
+    """``imagenet-o/<wnid>``: images of classes that ImageNet lacks, in folders of what they are taken for
+    (Hendrycks et al., CVPR 2021). Raises :class:`UsageError` for the training split, which it does not have."""
+    if split == "train":
+        raise UsageError("imagenet-o has no training images: it is for --ood imagenet-o")
+    if (error := absent("imagenet-o", folder)) is not None:
+        raise error
+    top = folder / "imagenet-o"
+    found = class_folders(top, class_names(top))
+    return decoded(Files.of(top, [name for name, _ in found], [label for _, label in found], 224))
+
+
+IMAGENET = Dataset(
+    load=load_imagenet,
+    fetch=unpack_imagenet,
+    num_classes=1000,
+    classes=lambda folder: len(classes(folder)),
+    class_names=classes,
+    size=224,
+    mean=MEAN,
+    std=STD,
+    recipe="imagenet-quick",
+    model="resnet50",
+    width=64,
+    about="1,281,167 training and 50,000 validation images of 1,000 classes, 224 px (Russakovsky et al., 2015)",
+)
+IMAGENET_O = Dataset(
+    load=load_imagenet_o,
+    fetch=lambda folder: unpack(SOURCES["imagenet-o"].obtain, O_MD5, folder, "imagenet-o"),
+    num_classes=200,
+    class_names=lambda folder: class_names(folder / "imagenet-o"),
+    size=224,
+    mean=MEAN,
+    std=STD,
+    recipe="imagenet-quick",
+    model="resnet50",
+    width=64,
+    about="2,000 images of no class of ImageNet, 224 px, for the suite ood (Hendrycks et al., 2021)",
+    splits=("test",),
+)

@@ -1,0 +1,146 @@
+"""What a dataset hands out. Images are uint8 N×H×W×3 tensors, never normalised; labels are int64."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+from ..sources import Split
+
+
+@dataclass(frozen=True)
+class Images:
+    """A labelled set of images. ``index`` is each image's position in the official split: its stable identity."""
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def size(self) -> int:
+        """Height in pixels."""
+        return int(self.x.shape[1])
+
+    def take(self, rows: Tensor) -> "Images":
+        return Images(self.x[rows], self.y[rows], self.index[rows])
+
+    def digest(self) -> str:
+        """SHA-256 of pixels, labels and indices, in order."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        total = hashlib.sha256()
+        for part in (self.x, self.y, self.index):
+            total.update(part.cpu().contiguous().numpy().data)
+        return total.hexdigest()
+
+
+def as_images(x: Tensor, labels: list[int], classes: int, name: str) -> Images:
+    """A whole split in official order. Raises :class:`UsageError` for a label that is no class."""
+    if labels and not 0 <= min(labels) <= max(labels) < classes:
+        raise UsageError(f"{name} has the labels {min(labels)} to {max(labels)}; they must lie in 0 to {classes - 1}")
+    return Images(x, torch.tensor(labels), torch.arange(len(labels)))
+
+
+@dataclass(frozen=True)
+class Files:
+    """A labelled list of image files, opened when they are needed. ``names`` are paths below ``root`` (bytes: a
+    million Python strings would be copied into every worker), ``stat`` is N×2: bytes and time of change in ns.
+    ``size`` is the height and width in pixels of what a network is shown."""
+
+    root: Path
+    names: npt.NDArray[np.bytes_]
+    y: Tensor
+    index: Tensor
+    stat: Tensor
+    size: int
+
+    @classmethod
+    def of(cls, root: Path, names: list[str], labels: list[int], size: int) -> "Files":
+        """All of ``names``. Raises :class:`UsageError` for one that is missing or empty, or when there is none."""
+        if not names:
+            raise UsageError(f"{root} holds no images: fetch or unpack the dataset again")
+        found = []
+        for name in names:
+            try:
+                state = (root / name).stat()
+            except OSError:
+                raise UsageError(f"{root / name} is missing: fetch or unpack the dataset again") from None
+            if state.st_size == 0:
+                raise UsageError(f"{root / name} is empty: fetch or unpack the dataset again")
+            found.append((state.st_size, state.st_mtime_ns))
+        encoded = np.array([os.fsencode(n) for n in names])
+        return cls(root, encoded, torch.tensor(labels), torch.arange(len(names)), torch.tensor(found), size)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def path(self, row: int) -> Path:
+        return self.root / os.fsdecode(self.names[row])
+
+    def take(self, rows: Tensor) -> "Files":
+        return Files(self.root, self.names[rows.numpy()], self.y[rows], self.index[rows], self.stat[rows], self.size)
+
+    def digest(self) -> str:
+        """SHA-256 of names, sizes in bytes, labels and indices, in order; the pixels are not read."""
+        total = hashlib.sha256(b"\n".join(self.names.tolist()))
+        for part in (self.stat[:, 0], self.y, self.index):
+            total.update(part.contiguous().numpy().data)
+        return total.hexdigest()
+
+
+Labelled = TypeVar("Labelled", bound=Images | Files)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An entry of the table. ``load(split, folder)`` reads it; ``mean`` and ``std`` are those of the training
+    protocol, in [0,1] units. ``classes(folder)`` counts the classes of a part of the dataset, where only a part may
+    be on the disk; ``num_classes`` are those of the whole. ``class_names(folder)`` are the names of the labels, where
+    two datasets share them."""
+
+    load: Callable[[Split, Path], Images | Files]
+    num_classes: int
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    recipe: str
+    model: str
+    width: int
+    about: str
+    fetch: Callable[[Path], object] | None = None
+    classes: Callable[[Path], int] | None = None
+    class_names: Callable[[Path], list[str]] | None = None
+    splits: tuple[Split, ...] = ("train", "test")
+
+
+def subset(images: Labelled, fraction: float, name: str, seed: int) -> Labelled:
+    """The same share of every class, chosen by ``seed``: the images whose hashed index comes first.
+
+    The subset of a smaller fraction lies inside that of a larger one, and neither depends on storage order. Raises
+    :class:`UsageError` when a class would be left without an image.
+    """
+    if fraction == 1:
+        return images
+    order = [hashlib.sha256(f"{name}/{seed}/{i}".encode()).digest() for i in images.index.tolist()]
+    chosen: list[int] = []
+    for label in images.y.unique().tolist():
+        rows = (images.y == label).nonzero()[:, 0].tolist()
+        count = round(len(rows) * fraction)
+        if count == 0:
+            raise UsageError(f"--fraction {fraction} leaves class {label} of {name} without an image: give more")
+        chosen += sorted(rows, key=order.__getitem__)[:count]
+    return cast(Labelled, images.take(torch.tensor(sorted(chosen))))
