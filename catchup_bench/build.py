@@ -1,5 +1,7 @@
 """From the description of a run to its network and method."""
 
+from pathlib import Path
+
 import torch
 
 from . import data, names, registry
@@ -9,32 +11,52 @@ from .models import MODELS, StagedNet
 from .run import ModelSpec, Run, derive
 
 
-def build_net(model: ModelSpec, dataset: str, device: torch.device, seed: int = 0) -> StagedNet:
-    """A freshly initialised network for ``dataset``; initialised on the CPU, so equally on every device."""
+def build_net(
+    model: ModelSpec, dataset: str, device: torch.device, seed: int = 0, num_classes: int | None = None
+) -> StagedNet:
+    """A freshly initialised network for ``dataset``, or for a part of it with ``num_classes``; initialised on the CPU,
+    so equally on every device."""
     architecture = MODELS[names.pick("model", model.name, MODELS)]
     names.pick(f"variant of {model.name}", model.variant, architecture.variants)
     entry = data.get(dataset)
+    if entry.size < architecture.smallest:
+        raise UsageError(
+            f"{model.name} needs images of at least {architecture.smallest} px; those of {dataset} have {entry.size}"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "init"))
         net = architecture.build(
-            num_classes=entry.num_classes, width=model.width, variant=model.variant, mean=entry.mean, std=entry.std
+            num_classes=num_classes or entry.num_classes,
+            width=model.width,
+            variant=model.variant,
+            mean=entry.mean,
+            std=entry.std,
         )
     return net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def parameter_count(model: ModelSpec, dataset: str, num_classes: int | None = None) -> int:
+    """How many numbers a network holds, without making it: a stranger's file may claim one of any size."""
+    with torch.device("meta"):
+        net = MODELS[names.pick("model", model.name, MODELS)].build(
+            num_classes=num_classes or data.get(dataset).num_classes, width=model.width, variant=model.variant
+        )
+    return sum(p.numel() for p in net.parameters())
 
 
 def build_method(run: Run) -> Method:
     """The method with the run's options. A stranger's file must still be the one that the run was made with."""
     spec = run.method
     name = spec.file or spec.name
-    cls = registry.method_class(name)
-    if spec.sha256 is not None and registry.source_digest(name) != spec.sha256:
+    if spec.file is not None and registry.file_digest(Path(spec.file)) != spec.sha256:  # before it is run
         raise UsageError(f"{name} has changed since this run was made: train again to make a new run of it")
+    cls = registry.method_class(name)
     return cls(**registry.options(cls, None, spec.options, spec.name))
 
 
-def build(run: Run, device: torch.device) -> tuple[StagedNet, Method]:
+def build(run: Run, device: torch.device, num_classes: int | None = None) -> tuple[StagedNet, Method]:
     """The network and the method bound to it. ``bind`` may add parameters, so it comes before any weights."""
-    net = build_net(run.model, run.dataset.name, device, run.seed)
+    net = build_net(run.model, run.dataset.name, device, run.seed, num_classes)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(run.seed, "extra"))

@@ -15,7 +15,7 @@ def classifier(net: Network) -> nn.Linear:
 
 
 def pooled_map(net: Network, x: Tensor) -> Tensor:
-    """The last feature map (B×C×h×w) as the head pools it, after a final BN-ReLU where the head has one."""
+    """The last feature map (B×C×h×w) as the head pools it, behind what the head has before pooling."""
     h = net(x, stop=len(net.stages))
     norm = getattr(net.head, "norm", None)
     out = h if norm is None else norm(h)
@@ -25,6 +25,8 @@ def pooled_map(net: Network, x: Tensor) -> Tensor:
 
 def classify(net: Network, h: Tensor) -> Tensor:
     """Logits (B×K) of a map from :func:`pooled_map`."""
-    logits = classifier(net)(h.mean((2, 3)))
+    dropout = getattr(net.head, "dropout", None)
+    pooled = h.mean((2, 3))
+    logits = classifier(net)(pooled if dropout is None else dropout(pooled))
     assert isinstance(logits, torch.Tensor)
     return logits

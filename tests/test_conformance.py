@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from catchup_bench import conformance, registry
 from catchup_bench.conformance import CHECKS, Subject, run_check
-from catchup_bench.method import Method, Network, one_hot, soft_loss
+from catchup_bench.method import Method, Mixup, Network, one_hot, soft_loss
+from catchup_bench.models import MODELS
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
@@ -18,6 +20,47 @@ from catchup_bench.method import Method, Network, one_hot, soft_loss
 def test_method_keeps_the_contract(name: str, check: Callable[[Subject], str]) -> None:
     result = run_check(check, registry.method_class(name))
     assert result.ok, result.detail
+
+
+CHEAP = {
+    "resnet18": (4, "stem7", 32),
+    "resnet50": (4, "stem3", 16),
+    "resnext50": (16, "stem7", 32),
+    "wrn16-8": (2, "standard", 16),
+    "densenet121": (2, "standard", 32),
+    "mobilenetv2": (4, "standard", 32),
+    "vgg11": (2, "standard", 32),
+}
+"""Width, variant and image size of networks in miniature; PyramidNet-200 is in test_regularizers."""
+NO_BRANCHES = {(m, n) for m in ("stochdepth", "shakedrop") for n in ("densenet121", "vgg11")}
+NO_POOLING = {(m, "vgg11") for m in ("alignmixup", "recursivemix", "snapmix")}
+
+
+@pytest.mark.parametrize("network", CHEAP)
+@pytest.mark.parametrize("name", registry.methods())
+def test_method_works_on_every_network(name: str, network: str) -> None:
+    """A finite loss and gradient for every plan, at any depth; what cannot work says so in one line."""
+    width, variant, size = CHEAP[network]
+    torch.manual_seed(0)
+    net = MODELS[network].build(num_classes=4, width=width, variant=variant)
+    method = registry.method_class(name)()
+    if (name, network) in NO_BRANCHES | NO_POOLING:
+        reason = "residual blocks" if (name, network) in NO_BRANCHES else "one linear layer"
+        with pytest.raises(ValueError, match=reason):
+            method.bind(net)
+        return
+    method = method.bind(net)
+    rng, gen = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    plans = dict.fromkeys(method.plan(rng) for _ in range(200))
+    if isinstance(method, Mixup) and method.layers[1:]:
+        assert max(method.layers) == len(net.stages) or name == "manifold"
+    x, y = torch.rand(4, 3, size, size, generator=gen), torch.arange(4)
+    method.start_epoch(net)
+    for plan in plans:
+        loss = method.loss(net, x, y, plan, gen)
+        assert loss.shape == () and loss.isfinite()
+    loss.backward()
+    assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in net.parameters())
 
 
 @dataclass(frozen=True, kw_only=True)

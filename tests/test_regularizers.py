@@ -1,5 +1,6 @@
 """Stochastic depth, label smoothing, Cutout, DropBlock and ShakeDrop."""
 
+import copy
 import importlib
 from typing import Any
 
@@ -153,6 +154,49 @@ def test_rates_grow_linearly_with_depth(name: str, attribute: str) -> None:
     bound(name, net, rate=0.4)
     drops = [m[-1] if isinstance(m, nn.Sequential) else m for m in branches(net)]
     assert [getattr(m, attribute) for m in drops] == pytest.approx([0.05 * i for i in range(1, 9)])
+
+
+RESIDUAL = {
+    "resnet18": (4, "stem3", 8),
+    "resnet50": (4, "stem7", 16),
+    "resnext50": (16, "stem3", 16),
+    "wrn16-8": (1, "standard", 6),
+    "pyramidnet200": (1, "standard", 66),
+    "mobilenetv2": (16, "standard", 10),
+}
+"""Width, variant and number of residual branches."""
+
+
+@pytest.mark.parametrize("network", RESIDUAL)
+def test_every_residual_network_has_branches_to_thin_out(network: str) -> None:
+    """A dropped branch leaves the shortcut alone; ShakeDrop gives a closing BatchNorm only to the branches of the
+    wide network, which end in a convolution."""
+    width, variant, count = RESIDUAL[network]
+    x, y = torch.rand(4, 3, 32, 32), torch.arange(4)
+    torch.manual_seed(0)
+    plain = MODELS[network].build(num_classes=5, width=width, variant=variant)
+    silent = copy.deepcopy(plain)
+    bound("stochdepth", silent, rate=0.999)
+    blocks = [m for m in silent.modules() if isinstance(getattr(m, "drop", None), nn.Module)]
+    assert len(blocks) == count
+    for block in blocks:
+        block.drop.p = 1.0
+    loss(make("baseline"), silent, x, y).backward()
+    assert all(p.grad is None or not p.grad.any() for b in blocks for p in b.body.parameters())
+    shaken = copy.deepcopy(plain)
+    method = bound("shakedrop", shaken)
+    more = shaken.state_dict().keys() - plain.state_dict().keys()
+    assert len(more) == (5 * count if network == "wrn16-8" else 0)
+    value = loss(method, shaken, x, y)
+    value.backward()
+    assert value.isfinite() and all(p.grad is not None and p.grad.isfinite().all() for p in shaken.parameters())
+
+
+def test_dropblock_after_the_last_two_stages_of_pyramidnet() -> None:
+    torch.manual_seed(0)
+    net, x = MODELS["pyramidnet200"].build(num_classes=5, width=1, variant="standard"), torch.rand(2, 3, 16, 16)
+    bound("dropblock", net, keep=0.5)
+    assert [bool((net(x, stop=k) == 0).float().mean() > 0.3) for k in (2, 3, 4)] == [False, True, True]
 
 
 @pytest.mark.parametrize("name", ["stochdepth", "shakedrop"])

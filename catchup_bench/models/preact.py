@@ -1,64 +1,10 @@
-"""Networks as lists of stages, so that any method can mix after any of them.
+"""Pre-activation ResNets: He, Zhang, Ren and Sun, Identity Mappings in Deep Residual Networks, ECCV 2016,
+arXiv 1603.05027."""
 
-A network is ``stages`` (stem, then residual stages) and a ``head`` (pooling and the linear layer);
-``net(x, start, stop)`` runs stages ``start`` to ``stop``: with p_k the first k stages and q_k the rest,
-``net(x, stop=k)`` is p_k(x) and ``net(h, start=k)`` is q_k(h), so that f = q_k ∘ p_k for every k.
-Normalisation is the first thing inside, so a network takes images in [0,1] everywhere.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class StagedNet(nn.Module):
-    """Stages and a head. ``extra`` is where a method keeps parameters or state of its own (not part of the model)."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self,
-        stages: list[nn.Module],
-        head: nn.Module,
-        num_classes: int,
-        mean: tuple[float, ...] = (0.5,) * 3,
-        std: tuple[float, ...] = (0.5,) * 3,
-    ) -> None:
-        super().__init__()
-        self.stages = nn.ModuleList(stages)
-        self.head = head
-        self.num_classes = num_classes
-        self.extra: nn.Module | None = None
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
-
-    def forward(self, x: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
-        """Stages ``start`` up to, not including, ``stop``; logits (B×K) when ``stop`` is ``None``."""
-        if start == 0 and stop != 0:
-            x = (x - self.mean) / self.std
-        for stage in self.stages[start:stop]:
-            x = stage(x)
-        return x if stop is not None else self.head(x)
-
-
-class Head(nn.Module):
-    """Global average pooling and one linear layer; ``features`` gives the pooled vector (B×D) alone."""
-
-    def __init__(self, channels: int, num_classes: int, norm: nn.Module | None = None) -> None:
-        super().__init__()
-        self.norm = norm or nn.Identity()
-        self.linear = nn.Linear(channels, num_classes)
-
-    def features(self, h: Tensor) -> Tensor:
-        return self.norm(h).mean((2, 3))
-
-    def forward(self, h: Tensor) -> Tensor:
-        return self.linear(self.features(h))
+from .staged import Head, StagedNet
 
 
 class PreActBlock(nn.Module):
@@ -138,26 +84,3 @@ def preactresnet(
         stages.append(nn.Sequential(*blocks))
     last = nn.Sequential(nn.BatchNorm2d(cin), nn.ReLU(inplace=True)) if variant == "C" else None
     return StagedNet(stages, Head(cin, num_classes, last), num_classes, **norm)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """An entry of the table of networks."""
-
-    build: Callable[..., StagedNet]
-    width: int
-    variants: tuple[str, ...]
-    about: str
-
-
-def _preact(about: str, block: type[PreActBlock], *depths: int) -> Architecture:
-    return Architecture(partial(preactresnet, block, depths), 64, ("B", "A", "C"), about)
-
-
-MODELS = {
-    "preactresnet10": _preact("one block per stage; the small model for the digits", PreActBlock, 1, 1, 1, 1),
-    "preactresnet18": _preact("the network of the paper's Tables 1, 2, 4 and 8 to 11", PreActBlock, 2, 2, 2, 2),
-    "preactresnet34": _preact("the deeper network of basic blocks", PreActBlock, 3, 4, 6, 3),
-    "preactresnet50": _preact("bottleneck blocks (Table 6)", PreActBottleneck, 3, 4, 6, 3),
-}
-"""Name → architecture. The first variant is the default."""
