@@ -7,6 +7,8 @@ import typer
 from .cli_options import Device, Json, ModelName, Width, command, show
 
 bench = typer.Typer(help="Measure speed, as ratios within one run.", no_args_is_help=True)
+COUNTS = [5_000, 10_000, 25_000, 50_000]
+SIZES = [32, 64, 128, 256, 512]
 
 
 @command(bench, "methods")
@@ -36,3 +38,104 @@ def bench_methods(
     images = cost.random_images(4 * batch_size, entry.size, entry.num_classes)
     found = cost.measure(runs, choose_device(device), images, rounds, steps)
     show(found) if as_json else report.print_costs(found)
+
+
+@command(bench, "corruptions")
+def bench_corruptions(
+    types: Annotated[str, typer.Option(help="Corruptions, with commas; all 19 if not said.")] = "",
+    size: Annotated[int, typer.Option(min=8, help="Height and width of the images.")] = 32,
+    images: Annotated[int, typer.Option(min=1, help="Images at once.")] = 500,
+    one_by_one: Annotated[int, typer.Option(min=1, help="Images one at a time, the published way.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, alternating; the median counts.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """The batched corruptions against their published definitions one image at a time, on one CPU thread."""
+    from . import report
+    from .bench import corruptions
+    from .corruptions import NAMES
+
+    wanted = [t.strip() for t in types.split(",")] if types else NAMES
+    found = corruptions.measure(wanted, size, images, one_by_one, rounds)
+    show(found) if as_json else report.print_corruption_speed(found)
+
+
+@command(bench, "suites")
+def bench_suites(
+    dataset: Annotated[
+        str, typer.Option(help="Whose image size, classes and network; its files are not needed.")
+    ] = "cifar100",
+    model: ModelName = None,
+    width: Width = None,
+    images: Annotated[int, typer.Option(min=1, help="Random images to evaluate.")] = 50,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, interleaved; the median counts.")] = 1,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Each suite's images a second as a share of bare forward passes, and reading CIFAR-100-C files."""
+    from . import data, report
+    from .bench import suites
+    from .build import build_net
+    from .hardware import choose_device
+    from .plan import model_spec
+
+    entry, where = data.get(dataset), choose_device(device)
+    spec = model_spec(model, width, None, entry)
+    net = build_net(spec, dataset, where)
+    found = suites.measure(net, dataset, entry.size, entry.num_classes, where, images, rounds)
+    show({"model": spec.label, **found}) if as_json else report.print_suite_speed(spec.label, found)
+
+
+@command(bench, "train")
+def bench_train(
+    methods: Annotated[str, typer.Option(help="Names with commas, to be set beside the baseline.")] = "",
+    dataset: Annotated[str, typer.Option(help="Whose image size and classes; its files are not needed.")] = "cifar100",
+    model: ModelName = None,
+    width: Width = None,
+    batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 128,
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, each with every loop.")] = 7,
+    steps: Annotated[int, typer.Option(min=1, help="Steps a loop and round.")] = 3,
+    compiled: Annotated[bool, typer.Option("--compile", help="Also with torch.compile.")] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Images/s of the training loop beside a plain one, and what each part of it gives."""
+    from . import cost, data, report
+    from .bench import train as loops
+    from .hardware import choose_device
+    from .plan import make_run
+
+    where, entry = choose_device(device), data.get(dataset)
+    overrides = {"batch_size": batch_size, "precision": precision}
+    wanted = dict.fromkeys(["baseline", *(m.strip() for m in methods.split(",") if m)])
+    runs = {m: make_run(m, dataset, model=model, width=width, overrides=overrides) for m in wanted}
+    images = cost.random_images(8 * batch_size, entry.size, entry.num_classes)
+    found = loops.measure(runs, where, images, rounds, steps, compiled)
+    show(found) if as_json else report.print_loops(found)
+
+
+@command(bench, "scale")
+def bench_scale(
+    dataset: Annotated[str, typer.Option(help="Whose image size and classes; its files are not needed.")] = "cifar100",
+    model: ModelName = None,
+    width: Width = None,
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    quick: Annotated[bool, typer.Option("--quick", help="Two sizes and two batches, few steps.")] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Images/s and peak memory of training on 5,000 to 50,000 images, in batches of 32 to 512."""
+    from . import report
+    from .bench import scale
+    from .hardware import choose_device
+    from .plan import make_run
+
+    where = choose_device(device)
+    counts, sizes, steps = ([5_000, 50_000], [32, 128], 3) if quick else (COUNTS, SIZES, 10)
+    overrides: dict[str, object] = {"precision": precision}
+    runs = [
+        make_run("baseline", dataset, model=model, width=width, overrides=overrides | {"batch_size": b}) for b in sizes
+    ]
+    lines = scale.measure(runs, counts, steps, where)
+    found = {"model": runs[0].model.label, "device": where.type, "cases": lines}
+    show(found) if as_json else report.print_scale(found)

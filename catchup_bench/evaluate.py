@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,16 @@ import torch
 from torch import nn
 
 from . import data, names, registry, results
-from .build import build, build_net
-from .checkpoint import load_weights, read_weights
+from .build import build, build_net, parameter_count
+from .checkpoint import load_weights, num_classes, read_weights
 from .errors import NothingSelected, RunFailed, UsageError
-from .files import write_json
+from .files import sweep, write_json
+from .foreign import rename
 from .hardware import describe
+from .models import MODELS
 from .provenance import stamp
-from .run import ModelSpec, read_folder
+from .run import LOADED, ZOO, Loaded, ModelSpec, plain, read_folder
+from .slices import WHOLE, Slice
 from .suites import GROUPS, Context, Found, Suite
 from .train import weights_file
 
@@ -50,8 +53,8 @@ def trained(folder: Path, device: torch.device) -> Subject:
     run = read_folder(folder)
     if not weights_file(folder).exists():
         raise UsageError(f"{folder} is not trained to its end: repeat its train command to finish it")
-    net, _ = build(run, device)
     tensors, _ = read_weights(weights_file(folder))
+    net, _ = build(run, device, num_classes(tensors))
     load_weights(net, tensors, weights_file(folder))
     return Subject(
         net, run.dataset.name, folder, {"sha256": file_sha256(weights_file(folder)), "epoch": run.recipe.epochs}
@@ -59,33 +62,67 @@ def trained(folder: Path, device: torch.device) -> Subject:
 
 
 def loaded(path: Path, model: ModelSpec | None, dataset: str | None, runs: Path, device: torch.device) -> Subject:
-    """A checkpoint that stands alone: ours, which says what it is, or with ``model`` and ``dataset`` said."""
+    """A checkpoint that stands alone: ours, which says what it is, or with ``model`` and ``dataset`` said.
+
+    The latter may be a state dict that others trained; its network's [0,1] images are normalised by the constants in
+    the file, or else by those of the dataset.
+    """
+    stated: dict[str, Any]
     tensors, run = read_weights(path)
     if run is not None:
-        net, _ = build(run, device)
-        dataset = dataset or run.dataset.name
+        # a file of weights must not choose what Python code is run
+        classes = num_classes(tensors)
+        if parameter_count(run.model, run.dataset.name, classes) > sum(t.numel() for t in tensors.values()):
+            raise UsageError(f"{path} holds less than a {run.model.label}, which it says it is")
+        foreign = run.method.file is not None
+        net = build_net(run.model, run.dataset.name, device, 0, classes) if foreign else build(run, device, classes)[0]
+        dataset, stated = dataset or run.dataset.name, {"run": run.digest}
     elif model is None or dataset is None:
         raise UsageError(f"{path} does not say what it is of: give --model and --dataset")
     else:
-        net = build_net(model, dataset, device)
+        tensors = rename(tensors, MODELS[model.name].torchvision, path)
+        net = build_net(model, dataset, device, num_classes=num_classes(tensors))
+        own = {"mean", "std"} <= tensors.keys()
+        stated = {"model": model.model_dump(), "normalisation": "the file's" if own else "the dataset's"}
     load_weights(net, tensors, path)
     digest = file_sha256(path)
-    return Subject(net, dataset, runs / f"checkpoint-{digest[:12]}", {"sha256": digest, "file": path.name})
+    folder = runs / f"checkpoint-{plain(dataset)}-{digest[:12]}"
+    return Subject(net, dataset, folder, {"sha256": digest, "file": path.name, **stated})
 
 
 def from_checkpoint(
     name: str, model: ModelSpec | None, dataset: str | None, runs: Path, data_dir: Path | None, device: torch.device
 ) -> Subject:
-    """A safetensors file, or ``robustbench:NAME`` out of RobustBench's model zoo."""
-    if not name.startswith("robustbench:"):
+    """A file of weights, or ``robustbench:NAME`` out of RobustBench's model zoo."""
+    if not name.startswith(ZOO):
         return loaded(Path(name), model, dataset, runs, device)
     if dataset is None:
         raise UsageError("robustbench:NAME needs --dataset: cifar10, cifar100 or imagenet")
     from .robustbench_bridge import load_model
 
-    own = name.removeprefix("robustbench:")
-    net = load_model(own, dataset, (data_dir or data.default_folder()) / "robustbench").to(device)
-    return Subject(net, dataset, runs / f"robustbench-{dataset}-{own}", {"robustbench": own})
+    own = name.removeprefix(ZOO)
+    zoo = (data_dir or data.default_folder()) / "robustbench"
+    net = load_model(own, dataset, zoo).to(device)
+    file = next(iter(sorted(zoo.rglob(f"{own}.pt"))), None)  # a name that robustbench chose
+    stated = {"robustbench": own} | ({} if file is None else {"sha256": file_sha256(file)})
+    return Subject(net, dataset, runs / f"robustbench-{dataset}-{own}", stated)
+
+
+def others(network: Loaded, runs: Path, data_dir: Path | None, device: torch.device) -> Subject:
+    """A network of a board that others trained, in a folder of its own. Raises :class:`UsageError` when its file is
+    missing or another one."""
+    name = network.checkpoint
+    if not name.startswith(ZOO):
+        path = (data_dir or data.default_folder()) / "checkpoints" / name
+        if not path.is_file():
+            raise UsageError(f"{path} is missing: get the file whose SHA-256 is {network.sha256}")
+        if file_sha256(path) != network.sha256:
+            raise UsageError(f"{path} is another file: its SHA-256 is not {network.sha256}")
+        name = str(path)
+    found = from_checkpoint(name, network.model, network.dataset.name, runs, data_dir, device)
+    folder = runs / network.folder
+    write_json(folder / LOADED, network.model_dump(mode="json"))
+    return replace(found, folder=folder)
 
 
 def file_sha256(path: Path) -> str:
@@ -98,13 +135,15 @@ def resolve(suites: dict[str, Suite], dataset: str, data_dir: Path | None) -> di
     return {name: suite.resolve(dataset, data_dir or data.default_folder()) for name, suite in suites.items()}
 
 
-def missing(folder: Path, suites: dict[str, Suite]) -> dict[str, list[str]]:
-    """Conditions per suite without an outcome of the same protocol."""
+def missing(folder: Path, suites: dict[str, Suite], part: Slice = WHOLE) -> dict[str, list[str]]:
+    """Conditions per suite that are in ``part`` and have no outcome of the same protocol."""
     have = results.outcomes(folder)
-    return {
-        name: [c for c in suite.conditions() if c not in have or have[c].protocol != as_json(suite.protocol(c))]
-        for name, suite in suites.items()
-    }
+    wanted = set(part.take(folder.name, [c for suite in suites.values() for c in suite.conditions()]))
+
+    def lacks(condition: str, suite: Suite) -> bool:
+        return condition not in have or have[condition].protocol != as_json(suite.protocol(condition))
+
+    return {n: [c for c in suite.conditions() if c in wanted and lacks(c, suite)] for n, suite in suites.items()}
 
 
 def as_json(value: Any) -> Any:
@@ -120,10 +159,12 @@ def evaluate(
     *,
     device: torch.device,
     data_dir: Path | None = None,
+    part: Slice = WHOLE,
     tell: Tell | None = None,
 ) -> dict[str, results.Outcome]:
-    """Evaluate what is missing of resolved ``suites``; all outcomes of the subject. Repeating is resuming."""
-    todo = missing(subject.folder, suites)
+    """Evaluate what is missing of ``part`` of resolved ``suites``; all outcomes of the subject. Repeating is resuming,
+    and the parts, evaluated anywhere, have the outcomes of the whole."""
+    todo = missing(subject.folder, suites, part)
     if any(todo.values()):
         images = data.load(subject.dataset, "test", data_dir)
         context = Context(
@@ -138,6 +179,7 @@ def evaluate(
         check_logits(context)
         stated = {"checkpoint": subject.checkpoint, "test_sha256": images.digest()}
         write_json(subject.folder / "evaluation.json", stated)
+        sweep(subject.folder / "outcomes", age=3600)  # others may be writing there now
         with evaluating(subject.net):
             for name, conditions in todo.items():
                 _run_suite(subject, name, suites[name], context, conditions, tell)
@@ -148,16 +190,26 @@ def _run_suite(
     subject: Subject, name: str, suite: Suite, context: Context, conditions: list[str], tell: Tell | None
 ) -> None:
     where = {**stamp(), **describe(context.device, "fp32")}
-    for condition, found in suite.run(context, conditions) if conditions else ():
-        found = found if isinstance(found, Found) else Found(found)
-        outcome = results.Outcome.of(found.bits.numpy(), name, as_json(suite.protocol(condition)), found.values)
-        results.store(subject.folder, condition, outcome, where)
-        if tell is not None:
-            tell(condition, outcome)
+    left = list(conditions)
+    while left:
+        try:
+            for condition, found in suite.run(context, list(left)):
+                found = found if isinstance(found, Found) else Found(found)
+                outcome = results.Outcome.of(found.bits.numpy(), name, as_json(suite.protocol(condition)), found.values)
+                results.store(subject.folder, condition, outcome, where)
+                left.remove(condition)
+                if tell is not None:
+                    tell(condition, outcome)
+            return
+        except torch.OutOfMemoryError:  # outcomes do not depend on the batch size
+            if context.batch_size == 1:
+                raise RunFailed(f"{name}: the device's memory does not hold one image's evaluation") from None
+            context = replace(context, batch_size=context.batch_size // 2)
+        torch.cuda.empty_cache()
 
 
 def batch_size(images: data.Images) -> int:
-    """500 images of 32 px, fewer of larger ones."""
+    """500 images of 32 px, fewer of larger ones; halved where the device's memory does not hold so many."""
     pixels = images.x.shape[1] * images.x.shape[2]
     return max(8, min(500, 500 * 32 * 32 // pixels))
 
@@ -193,8 +245,10 @@ def evaluating(net: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(wanted)
 
 
-def select(runs: Path, given: list[str], suites: dict[str, Suite], data_dir: Path | None = None) -> list[Path]:
-    """The run folders that are ``given``, or all finished ones under ``runs`` that lack a condition of ``suites``."""
+def select(
+    runs: Path, given: list[str], suites: dict[str, Suite], data_dir: Path | None = None, part: Slice = WHOLE
+) -> list[Path]:
+    """The run folders that are ``given``, or all finished ones under ``runs`` that lack a condition of ``part``."""
     if given:
         return [_one(runs, name) for name in given]
     finished = sorted(p.parent for p in runs.glob("*/last.safetensors"))
@@ -202,7 +256,7 @@ def select(runs: Path, given: list[str], suites: dict[str, Suite], data_dir: Pat
         raise NothingSelected(f"no finished run in {runs}: train one first with catchup-bench train")
 
     def lacks(folder: Path) -> bool:
-        return any(missing(folder, resolve(suites, read_folder(folder).dataset.name, data_dir)).values())
+        return any(missing(folder, resolve(suites, read_folder(folder).dataset.name, data_dir), part).values())
 
     return [f for f in finished if lacks(f)] or finished
 

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from catchup_bench import board as boards
 from catchup_bench import registry, render, report, table
 from catchup_bench.data import Images
 from catchup_bench.draws import stream
@@ -415,8 +414,3 @@ def test_names_tell_protocols_apart_and_options_come_back() -> None:
         again = type(way)(**registry.options(type(way), None, type(way).options_of(protocols), "x"))
         assert again.conditions() == way.conditions()
         assert [as_json(again.protocol(c)) for c in again.conditions()] == protocols
-
-
-def test_no_board_needs_the_new_suites() -> None:
-    named = {s for name in boards.available() for setup in boards.load(name).setups for s in setup.suites}
-    assert "robustness" in named and not named & {"pgd", "autoattack", "ood", "calibration"}

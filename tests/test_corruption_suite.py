@@ -1,6 +1,7 @@
 """The corruption suite: published arrays where they are, generated ones elsewhere, and files that robustbench reads."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,9 +132,52 @@ def test_bad_folders_are_one_line(tmp_path: Path, spoil: object, words: str) -> 
         list(suite.run(context(Watches(), tmp_path), suite.conditions()))
 
 
+def digits_c(root: Path) -> Path:
+    """The digits in the published layout, for two corruptions."""
+    from catchup_bench.data import load
+
+    images, folder = load("digits", "test"), root / "digits-C"
+    folder.mkdir()
+    np.save(folder / "labels.npy", np.tile(images.y.numpy(), 5))
+    for name in ("contrast", "fog"):
+        np.save(folder / f"{name}.npy", np.tile(images.x.numpy(), (5, 1, 1, 1)))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda f: (f / "fog.npy").unlink(), "fog.npy is missing: fetch the corrupted test set whole"),
+        (lambda f: (f / "labels.npy").unlink(), "labels.npy is missing"),
+        (lambda f: np.save(f / "fog.npy", np.load(f / "fog.npy")[:-1]), "fog.npy has the shape (3984, 16, 16, 3)"),
+        (lambda f: (f / "fog.npy").write_bytes((f / "fog.npy").read_bytes()[:-1]), "fog.npy is not a whole .npy"),
+        (lambda f: np.save(f / "fog.npy", np.load(f / "fog.npy").astype(np.int16)), "fog.npy holds int16"),
+        (lambda f: np.save(f / "labels.npy", np.load(f / "labels.npy")[:797]), "labels.npy has the shape (797,)"),
+        (lambda f: np.save(f / "labels.npy", 9 - np.load(f / "labels.npy")), "labels.npy are not the labels of digits"),
+    ],
+)
+def test_a_spoilt_folder_ends_with_2_and_nothing_is_evaluated(
+    cli: Cli, trained_run: Path, tmp_path: Path, spoil: Any, words: str
+) -> None:
+    folder = digits_c(tmp_path)
+    command = ["evaluate", trained_run, "--suite", "corruption", "--set", 'corruption.types=["contrast", "fog"]']
+    spoil(folder)
+    result = cli(*command, "--data-dir", tmp_path)
+    assert result.exit_code == 2 and words in result.stderr and len(result.stderr.strip().splitlines()) == 1
+    assert not list(trained_run.glob("outcomes/*-official.json"))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("fgsm.eps=-1", "eps = (-1.0,) is not allowed"),
+        ("fgsm.eps=256", "from 0 to 255, in 1/255"),
+        ("fgsm.eps=4,-0.5", "from 0 to 255, in 1/255"),
+        ("fgsm.eps=nan", "a number of an ordinary size"),
+        ("fgsm.eps=four", "it takes a number"),
+        ("pgd.eps=300", "from 0 to 255, in 1/255"),
+        ("corruption.severities=0,1", "severities"),
+        ("corruption.severities=1.5", "severities"),
         ("corruption.types=contrsat", "did you mean contrast"),
         ("corruption.severities=6", "severities"),
         ("corruption.source=web", "auto, official, generated"),
@@ -142,8 +186,8 @@ def test_bad_folders_are_one_line(tmp_path: Path, spoil: object, words: str) -> 
     ],
 )
 def test_bad_options_end_with_2(cli: Cli, trained_run: Path, words: str, message: str) -> None:
-    result = cli("evaluate", trained_run, "--suite", "corruption", "--set", words)
-    assert result.exit_code == 2 and message in result.stderr
+    result = cli("evaluate", trained_run, "--suite", words.split(".")[0], "--set", words)
+    assert result.exit_code == 2 and message in result.stderr and len(result.stderr.strip().splitlines()) == 1
 
 
 def test_the_cache_gives_back_what_it_was_given_and_keeps_its_bound(tmp_path: Path) -> None:

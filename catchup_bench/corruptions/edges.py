@@ -71,10 +71,11 @@ def _is_ridge(dx: Ints, dy: Ints, size: Ints) -> npt.NDArray[np.bool_]:
     """Larger than the neighbour before and not smaller than the one after, across the edge (four directions)."""
     near = _shifts(size, "constant")
     tangent = 13573  # tan(22.5 degrees) x 2^15, OpenCV's constant
-    run, rise = np.abs(dx).astype(np.int64), np.abs(dy).astype(np.int64) << 15
-    flat, steep = rise < run * tangent, rise > run * tangent + (run << 16)
-    falling = (dx ^ dy) < 0
-    kinds = [flat, steep, ~(flat | steep) & falling, ~(flat | steep) & ~falling]
+    run, rise = np.abs(dx), np.abs(dy) << 15  # gradients of bytes are at most 1020: 32 bits hold all of this
+    slope = run * tangent
+    flat, steep = rise < slope, rise > slope + (run << 16)
+    oblique, falling = ~(flat | steep), (dx ^ dy) < 0
+    kinds = [flat, steep, oblique & falling, oblique & ~falling]
     before, after = [near[1][0], near[0][1], near[0][2], near[0][0]], [near[1][2], near[2][1], near[2][0], near[2][2]]
     after_counts = [size >= after[0], size >= after[1], size > after[2], size > after[3]]
     ridge = np.zeros_like(flat)

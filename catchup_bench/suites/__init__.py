@@ -1,7 +1,8 @@
 """Evaluations: a suite turns a model into outcomes per condition.
 
 An outcome is one bit per test image, true where the image was classified rightly; errors, intervals and paired tests
-all follow from the bits. Networks take float32 images in [0,1] and are in eval mode, in fp32, outside autocast.
+all follow from the bits. Networks take float32 images in [0,1] and are in eval mode, in fp32, outside autocast: in
+bf16, 25 of the 83,685 outcomes of ``robustness`` changed for a network trained on the digits (baseline, 8 epochs).
 """
 
 from abc import ABC, abstractmethod
@@ -60,6 +61,10 @@ class Suite(ABC):
     def conditions(self) -> list[str]:
         """Names of the conditions, each with its own outcome."""
 
+    def passes(self, condition: str) -> float:
+        """Forward and backward passes per image that the condition takes, roughly: to tell the time left."""
+        return 1
+
     @abstractmethod
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor | Found]]:
         """(condition, bits) for each of ``conditions``, as soon as each is finished; bits are bool of length N."""
@@ -75,6 +80,11 @@ class Suite(ABC):
     def figures(self, outcomes: dict[str, Outcome]) -> dict[str, float]:
         """Numbers other than errors to show of the outcomes: the name of a row, with its unit → the number."""
         return {}
+
+    @classmethod
+    def contradictions(cls, outcome: Outcome) -> list[str]:
+        """Which numbers in ``outcome.values`` are not what the rest of it gives: for verification."""
+        return []
 
     @classmethod
     def options_of(cls, protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:

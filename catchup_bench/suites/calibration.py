@@ -1,5 +1,6 @@
 """Calibration: does the confidence say how often the network is right? (Guo et al., ICML 2017, arXiv 1706.04599)."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,22 @@ class Calibration(Suite):
 
     def conditions(self) -> list[str]:
         return ["calibration" if self.bins == 15 else f"calibration-{self.bins}bins"]
+
+    @classmethod
+    def contradictions(cls, outcome: Outcome) -> list[str]:
+        """The calibration error and the accuracy, against the points of the diagram."""
+        try:
+            points, stated = outcome.values["points"], outcome.values["ece"]
+            again, right = ece(points), sum(p["n"] * p["accuracy"] for p in points)
+            n = sum(p["n"] for p in points)
+        except (KeyError, TypeError, ZeroDivisionError):
+            return ["its points are damaged"]
+        found = []
+        if not isinstance(stated, int | float) or not math.isclose(stated, again, rel_tol=1e-9, abs_tol=1e-9):
+            found.append(f"ece is stated as {stated}, its points give {again}")
+        if n != outcome.n or round(right) != outcome.correct:
+            found.append(f"its points are of {right:.0f} of {n} right, its bits of {outcome.correct} of {outcome.n}")
+        return found
 
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
         found = []

@@ -81,16 +81,16 @@ class Corruption(Suite):
         bank = textures.load(context.data_dir / "frost") if self.frost == "published" and self.needs_frost else None
         official = self.source == "official"
         arrays = published.Arrays(context.dataset, context.data_dir, context.images) if official else None
-        for name in self.types:
-            for severity in self.severities:
-                condition = f"{name}-{severity}{self.suffix(name)}"
-                if condition not in conditions:
-                    continue
-                if arrays is not None:
-                    corrupted = arrays.read(name, severity, images.index)
-                else:
-                    corrupted = self.corrupt(replace(context, images=images), name, severity, bank)
-                yield condition, correct(replace(context, images=replace(images, x=corrupted)))
+        wanted = [(f"{n}-{s}{self.suffix(n)}", n, s) for n in self.types for s in self.severities]
+        wanted = [(condition, name, severity) for condition, name, severity in wanted if condition in conditions]
+        if arrays is not None:
+            arrays.check(list(dict.fromkeys(name for _, name, _ in wanted)))
+        for condition, name, severity in wanted:
+            if arrays is not None:
+                corrupted = arrays.read(name, severity, images.index)
+            else:
+                corrupted = self.corrupt(replace(context, images=images), name, severity, bank)
+            yield condition, correct(replace(context, images=replace(images, x=corrupted)))
 
     def corrupt(self, context: Context, name: str, severity: int, bank: textures.Textures | None) -> Tensor:
         """The images of ``context`` corrupted, from the disk if they were made before."""

@@ -33,6 +33,9 @@ class FGSM(Suite):
     def conditions(self) -> list[str]:
         return [f"fgsm-{e:g}" for e in self.eps]
 
+    def passes(self, condition: str) -> float:
+        return 2 + 2 / len(self.eps)
+
     def protocol(self, condition: str) -> dict[str, Any]:
         return {"version": self.version, "eps": _eps(condition)}
 

@@ -5,10 +5,11 @@ positive class, the score grows with strangeness, average precision is step-wise
 """
 
 import base64
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -33,20 +34,24 @@ class OOD(Suite):
     """Test images against those of the dataset ``out``, by four scores: the negative maximum softmax probability
     (``msp``, the primary one), the negative largest logit, the energy and the entropy, all from one fp32 pass.
 
-    Images of another size are resized to that of the test images (bilinear, antialiased, not rounded to 8 bits). The
-    scores themselves are kept, so that every metric can be computed again. The bits are those of ``clean``.
+    ``inside`` says which test images stand for the known: ``all``, or ``shared``, those of classes that ``out`` has
+    too, by name, as the authors of ImageNet-O take the 10,000 ImageNet images of its 200 classes. Images of another
+    size are resized to that of the test images (bilinear, antialiased, not rounded to 8 bits). The scores themselves
+    are kept, so that every metric can be computed again. The bits are those of ``clean``.
     """
 
     about = "test images against another dataset's: AUROC, AUPR, FPR95 of four scores; needs --ood NAME"
     cost = "1 forward of both test sets"
 
     out: str = ""
+    inside: Literal["all", "shared"] = "all"
 
     def __post_init__(self) -> None:
         if not self.out:
             raise UsageError("ood: which images are out of distribution? Name their dataset: --ood NAME")
-        if not self.out.startswith("hf:"):
+        if not self.out.startswith(tuple(data.PREFIXES)):
             names.pick("dataset", self.out, data.DATASETS)
+        names.pick("ood.inside", self.inside, ("all", "shared"))
 
     def resolve(self, dataset: str, data_dir: Any) -> Self:
         if dataset == self.out:
@@ -54,31 +59,53 @@ class OOD(Suite):
         return self
 
     def conditions(self) -> list[str]:
-        return ["ood-" + re.sub(r"[^A-Za-z0-9_.]+", "-", self.out)]
+        return ["ood-" + re.sub(r"[^A-Za-z0-9_.]+", "-", self.out) + "-shared" * (self.inside == "shared")]
+
+    def passes(self, condition: str) -> float:
+        return 2
 
     def protocol(self, condition: str) -> dict[str, Any]:
-        return {"version": self.version, "out": self.out, "resize": "bilinear, antialiased, to the test images' size"}
+        kept = {"version": self.version, "out": self.out, "resize": "bilinear, antialiased, to the test images' size"}
+        return kept | ({"inside": self.inside} if self.inside != "all" else {})
 
     @classmethod
     def options_of(cls, protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        return {"out": protocols[0]["out"]}
+        return {key: protocols[0][key] for key in ("out", "inside") if key in protocols[0]}
+
+    @classmethod
+    def contradictions(cls, outcome: Outcome) -> list[str]:
+        """Every metric, and the numbers of images, against what the stored scores give."""
+        try:
+            again = stated_by(outcome.values["scores"])
+            stated = {key: outcome.values[key] for key in again}
+            pairs = list(_pairs("", again, stated))
+        except (KeyError, TypeError, ValueError, AttributeError) as err:
+            return [f"its scores or metrics are damaged: {type(err).__name__} {err}"]
+        return [f"{name} is stated as {b}, its scores give {a}" for name, a, b in pairs if not _same(a, b)]
 
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
         outside = data.load(self.out, "test", context.data_dir)
         bits, inner = score(context, context.images)
         _, outer = score(context, outside)
-        packed = {name: {"in": pack(inner[name]), "out": pack(outer[name])} for name in inner}
-        values = {
-            "positive": "out",
-            "n_in": len(context.images),
-            "n_out": len(outside),
-            "out_share": len(outside) / (len(outside) + len(context.images)),
-            "out_size": list(outside.x.shape[1:3]),
-            "metrics": metrics_of(packed),
-            "scores": packed,
-        }
+        rows = self.known(context).numpy()
+        packed = {name: {"in": pack(inner[name][rows]), "out": pack(outer[name])} for name in inner}
+        values = {"positive": "out", "out_size": list(outside.x.shape[1:3]), "scores": packed, **stated_by(packed)}
         for condition in conditions:
             yield condition, Found(bits, values)
+
+    def known(self, context: Context) -> Tensor:
+        """Rows of the test images that are scored. Raises :class:`UsageError` when no class is shared."""
+        if self.inside == "all":
+            return torch.arange(len(context.images))
+        names_of = [data.get(name).class_names for name in (context.dataset, self.out)]
+        if None in names_of:
+            raise UsageError(f"ood.inside = shared: {context.dataset} and {self.out} have no common names of classes")
+        here, there = ([] if of is None else of(context.data_dir) for of in names_of)
+        labels = torch.tensor([i for i, name in enumerate(here) if name in set(there)])
+        rows = torch.isin(context.images.y, labels).nonzero()[:, 0]
+        if len(rows) == 0:
+            raise UsageError(f"ood.inside = shared: no test image of {context.dataset} is of a class of {self.out}")
+        return rows
 
     def summary(self) -> dict[str, list[str]]:
         """Nothing: the error is that of ``clean``."""
@@ -146,6 +173,31 @@ def metrics(inside: npt.NDArray[Any], outside: npt.NDArray[Any]) -> dict[str, fl
 def metrics_of(packed: dict[str, dict[str, str]]) -> dict[str, dict[str, float]]:
     """The metrics of an outcome from its stored scores, whether just found or read from a record."""
     return {name: metrics(unpack(sides["in"]), unpack(sides["out"])) for name, sides in packed.items()}
+
+
+def stated_by(packed: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """What an outcome states that follows from its stored scores."""
+    sizes = {(len(unpack(sides["in"])), len(unpack(sides["out"]))) for sides in packed.values()}
+    if len(sizes) != 1:
+        raise ValueError("the scores are of different numbers of images")
+    ((n_in, n_out),) = sizes
+    return {"n_in": n_in, "n_out": n_out, "out_share": n_out / (n_out + n_in), "metrics": metrics_of(packed)}
+
+
+def _pairs(name: str, again: Any, stated: Any) -> Iterator[tuple[str, Any, Any]]:
+    """(name, a, b) of the numbers at the same places of two nested dictionaries."""
+    if not isinstance(again, dict):
+        yield name, again, stated
+        return
+    if again.keys() != stated.keys():
+        raise ValueError(f"{name or 'it'} has {', '.join(sorted(again.keys() ^ stated.keys()))} on one side only")
+    for key in again:
+        yield from _pairs(f"{name} {key}".strip(), again[key], stated[key])
+
+
+def _same(a: float, b: Any) -> bool:
+    """Up to the last digits, which another version of scikit-learn may round otherwise."""
+    return isinstance(b, int | float) and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9)
 
 
 def pack(scores: Array) -> str:

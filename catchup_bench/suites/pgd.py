@@ -47,6 +47,9 @@ class PGD(Suite):
     def conditions(self) -> list[str]:
         return [f"pgd-{e:g}{self.suffix}" for e in self.eps]
 
+    def passes(self, condition: str) -> float:
+        return self.restarts * (2 * self.steps + 1)
+
     @property
     def suffix(self) -> str:
         """Conditions of another protocol have another name, so that no outcome takes the place of another's."""

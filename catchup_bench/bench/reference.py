@@ -1,19 +1,25 @@
-"""The 19 corruptions, one image at a time, in numpy, SciPy, scikit-image and Pillow: slow, plain, the oracle of tests.
+"""The 19 corruptions one image at a time, with the libraries that the published generators use
+(github.com/hendrycks/robustness): numpy, SciPy, scikit-image, OpenCV and Pillow.
 
-Each takes an image (H, W, 3) uint8, the parameters of a severity and the random numbers the batched version drew,
-and follows the definition of the published generators (github.com/hendrycks/robustness): same order of steps, same
-precision, truncation at the end.
+What the batched ones are compared with, in speed by ``bench corruptions`` and in pixels by the tests. Each takes an
+image (H, W, 3) uint8, the parameters of a severity and random numbers, and follows the published definition: same
+order of steps, same precision, truncation at the end. Needs the packages of the extra ``test``.
 """
 
 import io
 import math
+from functools import cache
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 from skimage import color, filters
+
+from ..corruptions.severity import frost_scale
+from ..corruptions.textures import procedural
 
 Bytes = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
@@ -56,10 +62,10 @@ def defocus_blur(x: Bytes, c: tuple[float, ...]) -> Bytes:
     radius, sigma = c
     reach, taps = (8, 1) if radius <= 8 else (int(radius), 2)
     columns, rows = np.meshgrid(np.arange(-reach, reach + 1), np.arange(-reach, reach + 1))
-    disk = np.float32(columns**2 + rows**2 <= radius**2)
+    disk: Array = (columns**2 + rows**2 <= radius**2).astype(np.float32)
     disk /= disk.sum()
     line = np.exp(-(np.arange(-taps, taps + 1) ** 2) / (2 * sigma**2))
-    line = np.float32(line / line.sum())
+    line = (line / line.sum()).astype(np.float32)
     for _ in range(2):  # in float32: SciPy's float64 sums differ in the last bit, which decides flat regions
         wide = np.pad(disk, ((0, 0), (taps, taps)), mode="reflect")
         near = np.lib.stride_tricks.sliding_window_view(wide, 2 * taps + 1, axis=1)
@@ -68,7 +74,7 @@ def defocus_blur(x: Bytes, c: tuple[float, ...]) -> Bytes:
             disk += line[taps + k] * (near[..., taps - k] + near[..., taps + k])
         disk = disk.T
     kernel = np.float64(disk)
-    return final(np.stack([ndimage.correlate(x[..., k] / 255, kernel, mode="mirror") for k in range(3)], axis=-1))
+    return final(cv2.filter2D(x / 255, -1, kernel))
 
 
 def glass_blur(x: Bytes, c: tuple[float, ...], dy: Array, dx: Array) -> Bytes:
@@ -111,7 +117,7 @@ def centre_zoom(x: Array, factor: float) -> Array:
 
 def zoom_blur(x: Bytes, c: tuple[float, ...]) -> Bytes:
     first, _, step, count = c
-    y = np.float32(x / 255)
+    y = (x / 255).astype(np.float32)
     total = np.zeros_like(y)
     for factor in np.arange(first, first + (count - 0.5) * step, step):
         total += centre_zoom(y, factor)
@@ -124,27 +130,25 @@ def zoom_blur(x: Bytes, c: tuple[float, ...]) -> Bytes:
 def plasma(noise: Array, side: int, decay: float) -> Array:
     """``noise``: side^2 - 1 numbers in [-1, 1), squares before the two kinds of diamonds, coarse to fine."""
     field = np.zeros((side, side))
-    numbers = iter(noise)
-    step, wibble = side, 100.0
+    step, wibble, used = side, 100.0, 0
 
-    def fill(row: int, column: int, four: list[tuple[int, int]]) -> None:
-        mean = sum(field[r % side, s % side] for r, s in four) / 4
-        field[row, column] = mean + wibble * (wibble * next(numbers))
+    def around(mean: Array) -> Array:
+        nonlocal used
+        used += mean.size
+        return mean / 4 + wibble * (wibble * noise[used - mean.size : used].reshape(mean.shape))
 
     while step >= 2:
-        half, starts = step // 2, range(0, side, step)
-        for r in starts:
-            for s in starts:
-                fill(r + half, s + half, [(r, s), (r + step, s), (r, s + step), (r + step, s + step)])
-        for r in starts:
-            for s in starts:
-                fill(r, s + half, [(r + half, s + half), (r - half, s + half), (r, s), (r, s + step)])
-        for r in starts:
-            for s in starts:
-                fill(r + half, s, [(r + half, s + half), (r + half, s - half), (r, s), (r + step, s)])
+        half = step // 2
+        corners = field[::step, ::step]
+        right = corners + np.roll(corners, -1, 1)
+        squares = around(corners + np.roll(corners, -1, 0) + np.roll(corners, -1, 1) + np.roll(corners, -1, (0, 1)))
+        field[half::step, half::step] = squares
+        field[::step, half::step] = around(squares + np.roll(squares, 1, 0) + right)
+        down = corners + np.roll(corners, -1, 0)
+        field[half::step, ::step] = around(squares + np.roll(squares, 1, 1) + down)
         step, wibble = half, wibble / decay
     field -= field.min()
-    return field / field.max()
+    return np.asarray(field / field.max())
 
 
 def fog(x: Bytes, c: tuple[float, ...], noise: Array) -> Bytes:
@@ -160,8 +164,8 @@ def snow(x: Bytes, c: tuple[float, ...], noise: Array, degrees: float) -> Bytes:
     layer = centre_zoom((mean + deviation * noise)[..., None], factor)
     layer[layer < threshold] = 0
     layer = motion_blur(final(layer), (radius, sigma), degrees) / 255
-    y = np.float32(x) / np.float32(255)
-    grey = y @ np.float32([0.299, 0.587, 0.114])
+    y = x.astype(np.float32) / np.float32(255)
+    grey = y @ np.array([0.299, 0.587, 0.114], np.float32)
     y = np.float32(share) * y + np.float32(1 - share) * np.maximum(
         y, grey[..., None] * np.float32(1.5) + np.float32(0.5)
     )
@@ -207,15 +211,15 @@ def elastic_transform(x: Bytes, c: tuple[float, ...], jitter: Array, fields: Arr
     """``jitter``: (3, 2), x first; ``fields``: (2, H, W), for x and y."""
     alpha, sigma, _ = c
     height, width = x.shape[:2]
-    centre, third = np.float32([height // 2, width // 2]), min(height, width) // 3
-    fixed = np.float32([centre + third, [centre[0] + third, centre[1] - third], centre - third])
-    moved = np.float32(fixed + np.float32(jitter))
+    centre, third = np.array([height // 2, width // 2], np.float32), min(height, width) // 3
+    fixed = np.array([centre + third, [centre[0] + third, centre[1] - third], centre - third], np.float32)
+    moved = fixed + jitter.astype(np.float32)
     back = np.linalg.solve(np.column_stack([moved, np.ones(3)]).astype(np.float64), fixed.astype(np.float64))
     columns, rows = np.meshgrid(np.arange(width), np.arange(height))
     x_from, y_from = np.moveaxis(np.stack([columns, rows, np.ones_like(rows)], axis=-1) @ back, -1, 0)
-    y = _sample(np.float32(x) / np.float32(255), y_from, x_from, "mirror")
+    y = _sample(x.astype(np.float32) / np.float32(255), y_from, x_from, "mirror")
     if alpha:
-        dx, dy = (np.float32(filters.gaussian(f, sigma, mode="reflect", truncate=3) * alpha) for f in fields)
+        dx, dy = ((filters.gaussian(f, sigma, mode="reflect", truncate=3) * alpha).astype(np.float32) for f in fields)
         y = _sample(y, rows + dy, columns + dx, "reflect")
     return final(y)
 
@@ -236,70 +240,66 @@ def saturate(x: Bytes, c: tuple[float, ...]) -> Bytes:
 
 def spatter(x: Bytes, c: tuple[float, ...], noise: Array) -> Bytes:
     mean, deviation, sigma, threshold, strength, mud = c
-    y = np.float32(x) / np.float32(255)
+    y = x.astype(np.float32) / np.float32(255)
     liquid = filters.gaussian(mean + deviation * noise, sigma=sigma)
     liquid[liquid < threshold] = 0
     if mud:
-        mask = filters.gaussian(np.float32(liquid > threshold), sigma=strength)
+        mask = filters.gaussian((liquid > threshold).astype(np.float32), sigma=strength)
         mask[mask < np.float32(0.8)] = 0
-        return final(y * (1 - mask[..., None]) + np.float32([63, 42, 20]) / np.float32(255) * mask[..., None])
+        return final(y * (1 - mask[..., None]) + np.array([63, 42, 20], np.float32) / np.float32(255) * mask[..., None])
     layer = (np.floor(liquid * 255) % 256).astype(np.uint8)
-    mask = np.float32(layer) * np.float32(relief(layer))
+    mask = layer.astype(np.float32) * relief(layer).astype(np.float32)
     mask = mask / mask.max() * np.float32(strength) if mask.any() else mask
-    return final(y + mask[..., None] * (np.float32([175, 238, 238]) / np.float32(255)))
+    return final(y + mask[..., None] * (np.array([175, 238, 238], np.float32) / np.float32(255)))
 
 
 def relief(layer: Bytes) -> Bytes:
-    """What the published chain of OpenCV calls makes of one (H, W) layer."""
-    distance = np.minimum(chamfer(canny(layer)), 20)
-    flat = ndimage.uniform_filter(distance, 3, mode="mirror")
-    level = equalized(np.floor(flat + 1e-9).astype(np.uint8))
-    embossed = ndimage.correlate(level.astype(int), np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]), mode="mirror")
-    summed = ndimage.correlate(np.clip(embossed, 0, 255), np.ones((3, 3), dtype=int), mode="mirror")
-    return np.rint(summed / 9).astype(np.uint8)
+    """Drops (H, W) with a rim: the distance from their edges, equalised and embossed."""
+    distance = cv2.distanceTransform(255 - cv2.Canny(layer, 50, 150), cv2.DIST_L2, 5)
+    distance = cv2.threshold(distance, 20, 20, cv2.THRESH_TRUNC)[1]
+    level = cv2.equalizeHist(cv2.blur(distance, (3, 3)).astype(np.uint8))
+    embossed = cv2.filter2D(level, cv2.CV_8U, np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]))
+    return np.asarray(cv2.blur(embossed, (3, 3)))
 
 
-def canny(layer: Bytes) -> Array:
-    """Edges (bool) for the thresholds 50 and 150, pixel by pixel."""
-    dx = ndimage.sobel(layer.astype(int), axis=1, mode="nearest")
-    dy = ndimage.sobel(layer.astype(int), axis=0, mode="nearest")
-    size = np.pad(abs(dx) + abs(dy), 1)
-    ridge = np.zeros(layer.shape, dtype=bool)
-    for r, s in np.ndindex(*layer.shape):
-        here = size[r + 1, s + 1]
-        steepness = math.inf if dx[r, s] == 0 else abs(dy[r, s] / dx[r, s])
-        if here <= 50:
-            continue
-        if steepness < math.tan(math.pi / 8):
-            ridge[r, s] = size[r + 1, s] < here >= size[r + 1, s + 2]
-        elif steepness > math.tan(3 * math.pi / 8):
-            ridge[r, s] = size[r, s + 1] < here >= size[r + 2, s + 1]
-        else:
-            side = -1 if (dx[r, s] < 0) != (dy[r, s] < 0) else 1
-            ridge[r, s] = size[r, s + 1 - side] < here > size[r + 2, s + 1 + side]
-    edges = ridge & (size[1:-1, 1:-1] > 150)
-    return np.asarray(ndimage.binary_propagation(edges, np.ones((3, 3)), mask=ridge))
+# --- random numbers
 
 
-def chamfer(edges: Array) -> Array:
-    """Shortest way to an edge in straight, diagonal and knight's moves of length 1, 1.4 and 2.1969 (in 1/65536)."""
-    if not edges.any():
-        return np.full(edges.shape, 8192.0)
-    straight, diagonal, knight = (round(v * 65536) for v in (1.0, 1.4, 2.1969))
-    rows, columns = np.nonzero(edges)
-    grid = np.indices(edges.shape)
-    away = abs(grid[0][..., None] - rows), abs(grid[1][..., None] - columns)
-    long, short = np.maximum(*away), np.minimum(*away)
-    flat = short * knight + (long - 2 * short) * straight
-    steep = (long - short) * knight + (2 * short - long) * diagonal
-    return np.where(long >= 2 * short, flat, steep).min(axis=-1) / 65536
+def numbers(name: str, x: Bytes, c: tuple[float, ...], rng: np.random.Generator) -> tuple[Any, ...]:
+    """What ``name`` takes after the image and the parameters, drawn as the published generators do: for glass blur
+    pixel by pixel, and for frost with a picture that is decoded and shrunk for every image."""
+    height, width = x.shape[:2]
+    if name in ("gaussian_noise", "speckle_noise"):
+        return (rng.standard_normal(x.shape),)
+    if name == "shot_noise":
+        return (rng.poisson(x / 255 * c[0]),)
+    if name == "impulse_noise":
+        hit = rng.random(x.shape) < c[0]
+        return hit, hit & (rng.random(x.shape) < 0.5)
+    if name == "glass_blur":
+        reach = int(c[1])
+        places = np.ndindex(int(c[2]), height - 2 * reach, width - 2 * reach)
+        drawn = np.array([rng.integers(-reach, reach, 2) for _ in places])
+        dy, dx = drawn.T.reshape(2, int(c[2]), height - 2 * reach, width - 2 * reach)
+        return dy, dx
+    if name == "motion_blur":
+        return (rng.uniform(-45, 45),)
+    if name == "fog":
+        return (rng.uniform(-1, 1, 4 ** math.ceil(math.log2(max(height, width))) - 1),)
+    if name == "snow":
+        return rng.standard_normal((height, width)), rng.uniform(-135, -45)
+    if name == "frost":
+        scale, picture = frost_scale(min(height, width)), cv2.imdecode(_files()[rng.integers(5)], cv2.IMREAD_COLOR)
+        return [cv2.resize(picture, None, fx=scale, fy=scale)], rng.random(3)
+    if name == "elastic_transform":
+        return rng.uniform(-c[2], c[2], (3, 2)), rng.uniform(-1, 1, (2, height, width))
+    if name == "spatter":
+        return (rng.standard_normal((height, width)),)
+    return ()
 
 
-def equalized(level: Bytes) -> Bytes:
-    counts = np.bincount(level.ravel(), minlength=256)
-    first = int(np.flatnonzero(counts)[0])
-    if counts[first] == level.size:
-        return level
-    share = np.float32(255) / np.float32(level.size - counts[first])
-    table = np.rint(np.float32(np.cumsum(counts) - counts[first]) * share)
-    return np.clip(table, 0, 255).astype(np.uint8)[level]
+@cache
+def _files() -> list[Bytes]:
+    """The stand-ins of the frost pictures in the formats of the published ones, three PNG and two JPEG files."""
+    kinds = (".png", ".png", ".png", ".jpg", ".jpg")
+    return [cv2.imencode(kind, p)[1] for kind, p in zip(kinds, procedural().pictures, strict=True)]
