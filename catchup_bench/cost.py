@@ -24,7 +24,11 @@ DRAWS = 2000
 
 
 def measure(
-    runs: dict[str, Run], device: torch.device, images: data.Images, rounds: int = ROUNDS, steps: int = STEPS
+    runs: dict[str, Run],
+    device: torch.device,
+    images: data.Images | data.Files,
+    rounds: int = ROUNDS,
+    steps: int = STEPS,
 ) -> dict[str, Any]:
     """Label → ratio of step times to the run labelled ``baseline``: median and quartiles over rounds.
 
@@ -46,7 +50,7 @@ def measure(
         "methods": {label: quartiles(found) for label, found in ratios.items()},
         "baseline_seconds_per_step": median(base),
         "batch_size": first.recipe.batch_size,
-        "image_size": images.x.shape[1],
+        "image_size": images.size,
         "model": first.model.label,
         "rounds": rounds,
         "steps_per_plan_and_round": steps,
@@ -69,7 +73,7 @@ def random_images(n: int, size: int, num_classes: int) -> data.Images:
 class Timed:
     """A method in training, a few steps at a time."""
 
-    def __init__(self, run: Run, images: data.Images, device: torch.device) -> None:
+    def __init__(self, run: Run, images: data.Images | data.Files, device: torch.device) -> None:
         net, method = build(run, device)
         precision = choose_precision(run.recipe.precision, device)
         self.training = Training(run, Path(), net, method, make_optimizer(run, net), precision, 0, [])

@@ -32,6 +32,17 @@ def choose_precision(wanted: str, device: torch.device) -> str:
     return "bf16" if flags.get("avx512_bf16") or flags.get("amx_bf16") else "fp32"
 
 
+def choose_engine(name: str, device: torch.device, processes: int = 1) -> str:
+    """How training steps are run: ``eager``, or ``graphs``, captured once for each plan. ``auto`` is ``eager``."""
+    if name not in ("auto", "eager", "graphs"):
+        raise UsageError(f"unknown engine {name!r}: it is one of: auto, eager, graphs")
+    if name == "graphs" and device.type != "cuda":
+        raise UsageError("--engine graphs captures CUDA graphs, and this is a CPU: use --engine eager")
+    if name == "graphs" and processes > 1:
+        raise UsageError("--engine graphs captures the steps of one process, not of several: use --engine eager")
+    return "eager" if name == "auto" else name
+
+
 @contextmanager
 def autocast(precision: str, device: torch.device) -> Iterator[None]:
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
@@ -47,6 +58,18 @@ def device_name(device: torch.device) -> str:
     except OSError:
         model = ""
     return f"{model or platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def workers() -> int:
+    """How many processes or threads decode images: ``CATCHUP_BENCH_WORKERS``, or one per core and at most 8; the cores
+    are shared with the other processes of a run, which torchrun counts in ``LOCAL_WORLD_SIZE``."""
+    given = os.environ.get("CATCHUP_BENCH_WORKERS", "")
+    if not given:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, min(8, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    if not given.isdecimal() or int(given) > 256:
+        raise UsageError(f"CATCHUP_BENCH_WORKERS = {given!r}: it takes 0 (no process of their own) to 256")
+    return int(given)
 
 
 def versions(*packages: str) -> dict[str, str]:

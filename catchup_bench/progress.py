@@ -1,6 +1,8 @@
 """Progress on stderr: a bar on a terminal, plain lines elsewhere."""
 
 import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from rich.console import Console
@@ -14,14 +16,18 @@ PLAIN_SECONDS = 10.0
 class Bar:
     """What training, evaluation and boards share: a rich bar, or nothing where there is no terminal."""
 
+    even = True
+    """Whether its steps take equally long, so that the time left follows from how many there are."""
+
     def __init__(self, title: str, *, quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self.live = self.console.is_terminal and not quiet
         columns = (
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[note]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"), TimeElapsedColumn(),
         )  # fmt: skip
-        self.progress = Progress(*columns, console=self.console, disable=not self.live)
+        own = (TextColumn("left"), TimeRemainingColumn()) if self.even else ()
+        self.progress = Progress(*columns, *own, console=self.console, disable=not self.live)
         self.task: TaskID = self.progress.add_task(title, total=None, note="")
         self.title = title
         self.told = 0.0
@@ -61,9 +67,13 @@ class TrainingBar(Bar):
 
 
 class BoardBar(Bar):
-    """How many runs of a board are done."""
+    """How many runs of a board are done, and which are under way."""
 
     total = 0
+
+    def __init__(self, title: str, *, quiet: bool = False) -> None:
+        super().__init__(title, quiet=quiet)
+        self.rows: dict[str, TaskID] = {}
 
     def start(self, total: int) -> None:
         self.total = total
@@ -74,5 +84,58 @@ class BoardBar(Bar):
         self.progress.update(self.task, completed=share, note=f"{int(share)} of {self.total} runs")
         self.say(f"{self.title}: {share:.1f} of {self.total} runs", always=False)
 
+    def running(self, rows: Mapping[str, tuple[str, float]]) -> None:
+        """The names of the runs that are under way, where they are, and how much of them is done: a bar for each."""
+        for name in self.rows.keys() - rows.keys():
+            self.progress.remove_task(self.rows.pop(name))
+        for name, (where, share) in rows.items():
+            if name not in self.rows:
+                self.rows[name] = self.progress.add_task(f"  {name}", total=1.0, note=where)
+            self.progress.update(self.rows[name], completed=share, note=where)
+
     def finished(self, job: Job, seconds: float) -> None:
         self.say(f"  {job.label} seed {job.run.seed}: {seconds:.0f} s")
+
+
+class EvaluationBar(Bar):
+    """How many conditions are done, the error of the last one, and the time left.
+
+    What is left is told from what its suite's conditions took so far; of a suite that has not begun, from the number
+    of passes and what a pass took in the others.
+    """
+
+    even = False
+    done, since = 0, 0.0
+
+    def start(self, passes: Sequence[tuple[str, float]]) -> None:
+        """``passes``: the suite, and roughly the passes, of every condition that is to be evaluated."""
+        self.left = Counter(suite for suite, _ in passes)
+        self.passes = dict(passes)
+        self.total, self.took, self.count = len(passes), dict.fromkeys(self.passes, 0.0), Counter[str]()
+        self.since = time.monotonic()
+        self.progress.update(self.task, total=self.total or None)
+        if not passes:
+            self.say(f"{self.title}: nothing missing")
+
+    def finished(self, condition: str, error: float, suite: str) -> None:
+        now = time.monotonic()
+        self.took[suite] += now - self.since
+        self.since = now
+        self.count[suite] += 1
+        self.left[suite] -= 1
+        self.done += 1
+        note = f"{self.done} of {self.total} conditions, {time_left(self.seconds_left())}"
+        self.progress.update(self.task, completed=self.done, note=f"{note}, {condition}: {error:.2f} %")
+        self.say(f"{self.title}: {note}", always=False)
+
+    def seconds_left(self) -> float:
+        each = sum(self.took.values()) / sum(n * self.passes[s] for s, n in self.count.items())
+        return sum(
+            n * (self.took[s] / self.count[s] if self.count[s] else each * self.passes[s]) for s, n in self.left.items()
+        )
+
+
+def time_left(seconds: float) -> str:
+    if seconds < 90:
+        return f"about {max(seconds, 0):.0f} s left"
+    return f"about {seconds / 60:.0f} min left" if seconds < 90 * 60 else f"about {seconds / 3600:.1f} h left"
