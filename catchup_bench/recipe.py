@@ -1,21 +1,25 @@
 """The training protocol: everything about training that is not the method, the data or the network."""
 
 import math
+import reprlib
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from . import names
 from .errors import UsageError
+from .files import read_limited, shallow
 
 
 class Recipe(BaseModel):
     """Values as in the TOML files of ``recipes/``; lengths of time are in epochs, shares of time are fractions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    LATER: ClassVar = frozenset({"crop", "padding", "interpolation", "color_jitter", "lighting"})
+    """Fields that older runs do not know: at their defaults they are no part of a run's identity."""
 
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=1, le=65_536)
@@ -28,8 +32,18 @@ class Recipe(BaseModel):
     """Fractions of the epochs after which ``lr`` is multiplied by ``gamma``; they scale with ``epochs``."""
     gamma: float = Field(0.1, gt=0, le=1)
     warmup_epochs: float = Field(0, ge=0, allow_inf_nan=False)
+    crop: Literal["pad", "window", "resized"] = "pad"
+    """The random crop of training images. ``pad``: of images of one size, after padding. ``window``: of larger files,
+    224×224 after the shorter side is scaled to 256. ``resized``: a random box, 8 to 100 % of the area, resized."""
     pad: int = Field(0, ge=0, le=64)
-    """Zero padding of the random crop, in pixels; 0 is no crop."""
+    """Padding of the random crop, in pixels; 0 is no crop."""
+    padding: Literal["zeros", "reflect"] = "zeros"
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """Of the ``resized`` crop."""
+    color_jitter: float = Field(0, ge=0, le=1)
+    """Brightness, contrast and saturation are multiplied by 1 ± this, in random order; 0 is none."""
+    lighting: float = Field(0, ge=0, allow_inf_nan=False)
+    """Standard deviation of the shift along the principal components of ImageNet's colours; 0 is none."""
     flip: bool = False
     drop_last: bool = False
     eval_every: int = Field(1, ge=1)
@@ -44,6 +58,13 @@ class Recipe(BaseModel):
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
         return self
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of the recipe a run's digest covers."""
+        defaults = {name: field.default for name, field in type(self).model_fields.items()}
+        values = self.model_dump(mode="json")
+        return {k: v for k, v in values.items() if k not in self.LATER or v != defaults[k]}
 
     def lr_at(self, progress: float) -> float:
         """Learning rate after ``progress`` epochs. Steps happen between epochs, cosine and warm-up at every step."""
@@ -75,11 +96,11 @@ def read_toml(name: str, kind: str, folder: str) -> dict[str, Any]:
     """A packaged TOML file by name, or any TOML file by path."""
     try:
         if name.endswith(".toml"):
-            return tomllib.loads(Path(name).read_text(encoding="utf-8"))
+            return dict(shallow(tomllib.loads(read_limited(Path(name)))))
         shelf = resources.files(__package__).joinpath(folder)
         names.pick(kind, name, [p.name.removesuffix(".toml") for p in shelf.iterdir()])
         return tomllib.loads(shelf.joinpath(f"{name}.toml").read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as err:
+    except (ValueError, RecursionError) as err:
         raise UsageError(f"{kind} {name} is not valid TOML: {err}") from None
     except OSError as err:
         raise UsageError(f"cannot read {kind} {name}: {err.strerror}") from None
@@ -87,7 +108,7 @@ def read_toml(name: str, kind: str, folder: str) -> dict[str, Any]:
 
 def validated(values: dict[str, Any], name: str) -> Recipe:
     for key in values:
-        names.pick("recipe key", key, Recipe.model_fields)
+        names.pick("recipe key", str(key), Recipe.model_fields)
     try:
         return Recipe(**values)
     except ValidationError as err:
@@ -96,7 +117,9 @@ def validated(values: dict[str, Any], name: str) -> Recipe:
 
 def one_line(err: ValidationError) -> str:
     """The first complaint of pydantic, as ``key = value: what is wrong``."""
-    first = err.errors()[0]
+    found = err.errors(include_url=False)
+    # a misspelt key is both unknown and missing: the first says how it was spelt
+    first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
     where = ".".join(str(part) for part in first["loc"])
-    given = f" = {first['input']!r}" if where else ""
+    given = f" = {reprlib.repr(first['input'])}" if where and first["type"] != "missing" else ""
     return f"{where}{given}: {first['msg']}".removeprefix(": ")

@@ -2,14 +2,21 @@
 
 import hashlib
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import UsageError
-from .files import read_json, write_json
+from .files import locked, read_json, write_json
 from .recipe import Recipe, one_line
+
+ZOO = "robustbench:"
+EMPTY = frozenset({"run.json", "metrics.jsonl", ".lock"})
+"""What the folder of a run holds before its first epoch is over."""
 
 
 class MethodSpec(BaseModel):
@@ -55,7 +62,7 @@ class Run(BaseModel):
     @property
     def identity(self) -> dict[str, Any]:
         """What the digest covers: everything but where a stranger's file happens to lie."""
-        return self.model_dump(mode="json", exclude={"method": {"file"}})
+        return {**self.model_dump(mode="json", exclude={"method": {"file"}}), "recipe": self.recipe.identity}
 
     @property
     def digest(self) -> str:
@@ -65,8 +72,41 @@ class Run(BaseModel):
     @property
     def folder(self) -> str:
         """Name of the run's folder: readable first, unique by its digest."""
-        dataset = "".join(c if c.isalnum() else "_" for c in self.dataset.name)
-        return f"{dataset}-{self.model.label}-{self.method.name}-s{self.seed}-{self.digest}"
+        return f"{plain(self.dataset.name)}-{self.model.label}-{self.method.name}-s{self.seed}-{self.digest}"
+
+
+class Loaded(BaseModel):
+    """A network that others trained, wholly described: ``checkpoint`` is ``robustbench:NAME``, or a file of weights
+    below ``checkpoints`` in the data folder, with its SHA-256."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    checkpoint: str = Field(min_length=1, max_length=256)
+    sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    dataset: DatasetSpec
+    model: ModelSpec | None = None
+    seed: Literal[0] = 0
+
+    @model_validator(mode="after")
+    def _file_is_pinned(self) -> Self:
+        if not self.checkpoint.startswith(ZOO) and (self.model is None or not self.sha256):
+            raise ValueError(f"checkpoint {self.checkpoint}: a file needs its model and its sha256")
+        if not self.checkpoint.startswith(ZOO) and (Path(self.checkpoint).is_absolute() or ".." in self.checkpoint):
+            raise ValueError(f"checkpoint {self.checkpoint}: a file lies below checkpoints in the data folder")
+        return self
+
+    @property
+    def digest(self) -> str:
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def folder(self) -> str:
+        return f"{plain(self.dataset.name)}-loaded-{plain(self.checkpoint.removeprefix(ZOO))}-{self.digest}"
+
+
+def plain(name: str) -> str:
+    """``name`` as part of a folder's name."""
+    return "".join(c if c.isalnum() else "_" for c in name)
 
 
 def derive(seed: int, axis: str, *step: int) -> int:
@@ -93,5 +133,35 @@ def open_folder(run: Run, runs: Path) -> Path:
     return folder
 
 
+@contextmanager
+def opened(run: Run, runs: Path) -> Iterator[Path]:
+    """The folder of ``run``, made and labelled, and locked. Bad input that shows only within leaves no trace, unless an
+    epoch was finished before."""
+    folder = open_folder(run, runs)
+    with locked(folder):
+        try:
+            yield folder
+        except UsageError:
+            if {p.name for p in folder.iterdir()} <= EMPTY and not (folder / "metrics.jsonl").read_bytes():
+                shutil.rmtree(folder)
+                with suppress(OSError):
+                    runs.rmdir()
+            raise
+
+
 def read_folder(folder: Path) -> Run:
     return parse(read_json(folder / "run.json", "run"), folder / "run.json")
+
+
+LOADED = "loaded.json"
+
+
+def read_subject(folder: Path) -> Run | Loaded:
+    """What was evaluated in ``folder``: a run, or a network that others trained."""
+    path = folder / LOADED
+    if not path.exists():
+        return read_folder(folder)
+    try:
+        return Loaded.model_validate(read_json(path, "loaded network"))
+    except ValidationError as err:
+        raise UsageError(f"{path} does not describe a loaded network: {one_line(err)}") from None

@@ -79,11 +79,17 @@ def letters(order: Sequence[str], differ: set[tuple[str, str]]) -> dict[str, str
 
 @dataclass(frozen=True)
 class Ranking:
-    """``tier`` letters and a 95 % interval of the rank per method; ``test`` says how they were found."""
+    """``tier`` letters and a 95 % interval of the rank per method, best first, and the pairs that ``differ``; ``test``
+    says how they were found."""
 
     tier: dict[str, str]
     rank: dict[str, tuple[int, int]]
+    differ: set[tuple[str, str]]
     test: str
+
+    def separable(self, a: str, b: str) -> bool:
+        """Whether ``a`` and ``b`` can be told apart; a method of one seed never can."""
+        return not {(a, b), (b, a)}.isdisjoint(self.differ)
 
 
 def rank(scores: Mapping[str, Sequence[Scores]], draws: int = DRAWS) -> Ranking:
@@ -105,10 +111,20 @@ def rank(scores: Mapping[str, Sequence[Scores]], draws: int = DRAWS) -> Ranking:
             p[a, b] = min(1.0, 2 * (tails + 1) / (draws + 1))
         else:
             p[a, b] = welch(means[a], means[b])
-    tier = dict.fromkeys(order, "–") | letters(tested, holm(p))
-    return Ranking(
-        tier, rank_intervals(resampled, order), _test_name(min((len(means[name]) for name in tested), default=1))
-    )
+    differ = holm(p)
+    tier = dict.fromkeys(order, "–") | letters(tested, differ)
+    fewest = min((len(means[name]) for name in tested), default=1)
+    return Ranking(tier, rank_intervals(resampled, order), differ, _test_name(fewest))
+
+
+def interval(mean: float, std: float, n: int) -> tuple[float, float] | None:
+    """95 % t interval of the mean over seeds; ``None`` for fewer than two."""
+    from scipy import stats
+
+    if n < 2:
+        return None
+    half = float(stats.t.ppf(0.975, n - 1)) * std / n**0.5
+    return mean - half, mean + half
 
 
 def rank_intervals(resampled: Mapping[str, Scores], order: Sequence[str]) -> dict[str, tuple[int, int]]:

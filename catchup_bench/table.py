@@ -1,41 +1,59 @@
 """Rows of a leaderboard from a board and its records: a pure function, without torch and without a clock."""
 
-from dataclasses import dataclass, field
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import results, stats
-from .board import Board, Column
-from .errors import VerificationFailed
+from . import registry, results, stats
+from .board import BY_IMAGE, Board, Column
+from .errors import UsageError, VerificationFailed
 from .files import read_json
 from .results import Record
 from .suspicion import suspicions
 
+OOD = {"fpr95": "fpr95_closest", "auroc": "auroc", "aupr": "aupr_out"}
+"""Metric of a column → its name in an outcome of the suite ``ood``."""
+
 
 @dataclass(frozen=True)
 class Row:
-    """One method. ``values`` are (mean, standard deviation over seeds) per column, in percent; ``cost`` is the time
-    of a training step relative to the baseline's; ``state`` the level of verification, 0 when it was not run;
-    ``doubts`` are the columns with a suspicious outcome, and why."""
+    """One method. ``values`` are (mean, standard deviation over seeds, number of seeds) per column that was run, in
+    percent; ``n`` the seeds of the ranking column, or the most of any when that one was not run; ``cost`` the time of a
+    training step relative to the baseline's; ``state`` the level of verification, 0 when nothing was run; ``doubts``
+    the columns with a suspicious outcome, and why; ``failed`` counts runs whose training failed; ``loaded`` is a
+    network that was not trained here; ``records`` are the paths, below the board's results, of those that count."""
 
     label: str
     n: int
-    values: dict[str, tuple[float, float]] = field(default_factory=dict)
+    values: dict[str, tuple[float, float, int]] = field(default_factory=dict)
     tier: str = ""
     rank: tuple[int, int] | None = None
     cost: float | None = None
     state: int = 0
     doubts: dict[str, list[str]] = field(default_factory=dict)
+    loaded: bool = False
+    failed: int = 0
+    records: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Table:
+    """``rankings``: of the ranking column, and of those that stand beside a column of the paper."""
+
     board: Board
     rows: list[Row]
-    test: str
+    rankings: dict[str, stats.Ranking]
     facts: dict[str, list[str]]
+
+    @property
+    def test(self) -> str:
+        ranking = self.rankings.get(self.board.rank)
+        return ranking.test if ranking else "no runs yet"
 
 
 def find(board: Board, folder: Path) -> dict[str, dict[str, dict[int, Record]]]:
@@ -46,40 +64,115 @@ def find(board: Board, folder: Path) -> dict[str, dict[str, dict[int, Record]]]:
     for path in sorted(folder.glob("*/*/seed*.json")):
         record = results.read(path)
         place = path.relative_to(folder)
-        if expected.get(place) == record.digest:
+        if expected.get(place) == cell(record):
             setup, label = place.parts[:2]
-            found.setdefault(label, {}).setdefault(setup, {})[record.run.seed] = record
+            found.setdefault(label, {}).setdefault(setup, {})[record.subject.seed] = record
     return found
+
+
+def cell(record: Record) -> str:
+    """The digest under which a record belongs to a grid: its own, or, when its method came as a file that is by now a
+    built-in method to the byte, that of the same run of the built-in method."""
+    run = record.run
+    if run is None or run.method.sha256 is None or run.method.sha256 != registry.builtin_digest(run.method.name):
+        return record.digest
+    builtin = run.method.model_copy(update={"file": None, "sha256": None})
+    return run.model_copy(update={"method": builtin}).digest
 
 
 def make(board: Board, folder: Path) -> Table:
     """The table of ``board`` from the records in ``folder``, best first; methods without a record come last."""
     found = find(board, folder)
-    whole = {label: seeds for label, setups in found.items() if (seeds := complete_seeds(board, setups))}
     check_same_images(board, found)
-    ranking = (
-        stats.rank({label: scores(board, found[label], whole[label], board.rank) for label in whole}) if whole else None
-    )
-    costs = read_costs(board, folder)
-    rows = []
-    for label in (e.label or e.name for e in board.methods):
-        if label not in whole or ranking is None:
-            rows.append(Row(label, 0))
-            continue
-        values = {c.name: summary(board, found[label], whole[label], c) for c in board.columns}
-        tier, ranks, doubts = ranking.tier[label], ranking.rank[label], doubted(board, found[label], whole[label])
-        rows.append(Row(label, len(whole[label]), values, tier, ranks, costs.get(label), state=1, doubts=doubts))
-    rows.sort(key=lambda r: (r.n == 0, r.values[board.rank][0] if r.n else 0, r.cost or 0, r.label))
+    rankings = {}
+    for column in board.columns:
+        if column.name == board.rank or (column.paper and column.metric in BY_IMAGE):
+            ranked = {
+                label: scores(board, setups, seeds, column.name)
+                for label, setups in found.items()
+                if (seeds := complete_seeds(board, setups, column))
+            }
+            if ranked:
+                rankings[column.name] = stats.rank(ranked)
+    costs, failed = read_costs(board, folder), failures(board, folder)
+    rows = [
+        replace(
+            make_row(board, e.row, found.get(e.row, {}), rankings.get(board.rank), costs),
+            state=level(folder, e.row, found.get(e.row, {})),
+            failed=failed[e.row],
+            loaded=e in board.loaded,
+            records=paths(e.row, found.get(e.row, {})),
+        )
+        for e in board.rows
+    ]
     used = [r for setups in found.values() for seeds in setups.values() for r in seeds.values()]
-    return Table(board, rows, ranking.test if ranking else "no runs yet", facts(used))
+    return Table(board, sorted(rows, key=partial(order, board)), rankings, facts(used))
 
 
-def complete_seeds(board: Board, setups: dict[str, dict[int, Record]]) -> list[int]:
-    """Seeds with every condition that any column needs."""
-    needed = {key for column in board.columns for key in board.weights(column)}
+def paths(label: str, setups: dict[str, dict[int, Record]]) -> tuple[str, ...]:
+    return tuple(f"{setup}/{label}/seed{seed}.json" for setup, seeds in setups.items() for seed in sorted(seeds))
+
+
+def failures(board: Board, folder: Path) -> Counter[str]:
+    """Runs per label whose training failed, in the board's own protocol and without a record."""
+    expected = {job.path: job.run.digest for job in board.jobs()}
+    found: Counter[str] = Counter()
+    for path in sorted(folder.glob("*/*/failed-seed*.json")):
+        record = path.with_name(path.name.removeprefix("failed-"))
+        place, told = record.relative_to(folder), read_json(path, "failure")
+        if isinstance(told, dict) and expected.get(place) == told.get("digest") is not None and not record.exists():
+            found[place.parts[1]] += 1
+    return found
+
+
+def make_row(
+    board: Board,
+    label: str,
+    setups: dict[str, dict[int, Record]],
+    ranking: stats.Ranking | None,
+    costs: dict[str, float],
+) -> Row:
+    values = {}
+    for column in board.columns:
+        if seeds := complete_seeds(board, setups, column):
+            values[column.name] = (*summary(board, setups, seeds, column), len(seeds))
+    if not values:
+        return Row(label, 0)
+    doubts = doubted(board, setups)
+    n = values[board.rank][2] if board.rank in values else max(v[2] for v in values.values())
+    if ranking is None or label not in ranking.tier:
+        return Row(label, n, values, cost=costs.get(label), doubts=doubts)
+    return Row(label, n, values, ranking.tier[label], ranking.rank[label], costs.get(label), doubts=doubts)
+
+
+def level(folder: Path, label: str, setups: dict[str, dict[int, Record]]) -> int:
+    """The level of verification that all records of a row have reached; 0 where there is none."""
+    paths = [folder / setup / label / f"seed{seed}.json" for setup, by_seed in setups.items() for seed in by_seed]
+    return min(map(kept_level, paths), default=0)
+
+
+def kept_level(record: Path) -> int:
+    """1, or what ``verify --keep`` wrote beside the record, as long as that was of these very bytes."""
+    path = record.with_name(f"verified-{record.name}")
+    mark = read_json(path, "verification") if path.exists() else {}
+    if not isinstance(mark, dict):
+        return 1
+    same = mark.get("record_sha256") == hashlib.sha256(record.read_bytes()).hexdigest()
+    return int(mark["level"]) if same and mark.get("level") in (1, 2, 3, 4) else 1
+
+
+def order(board: Board, row: Row) -> tuple[bool, bool, float, float, str]:
+    """Best first by the ranking column, then what was run only elsewhere, then what was not run."""
+    value = row.values.get(board.rank, (0.0,))[0]
+    worse = value if board.column(board.rank).metric == "error" else -value
+    return not row.values, board.rank not in row.values, worse, row.cost or 0, row.label
+
+
+def complete_seeds(board: Board, setups: dict[str, dict[int, Record]], column: Column) -> list[int]:
+    """Seeds with every condition that the column needs."""
 
     def has(seed: int) -> bool:
-        return all(condition in _outcomes(setups, setup, seed) for setup, condition in needed)
+        return all(condition in _outcomes(setups, setup, seed) for setup, condition in board.weights(column))
 
     return [seed for seed in board.seeds if has(seed)]
 
@@ -96,7 +189,7 @@ def check_same_images(board: Board, found: dict[str, dict[str, dict[int, Record]
         for setup, by_seed in setups.items():
             for record in by_seed.values():
                 for condition, outcome in record.outcomes.items():
-                    this = (record.test_sha256, str(sorted(outcome.protocol.items())))
+                    this = (record.test_sha256, f"{outcome.n} {sorted(outcome.protocol.items())}")
                     if seen.setdefault((setup, condition), this) != this:
                         raise VerificationFailed(f"{label}, {condition}: other test images or protocol than other rows")
 
@@ -117,21 +210,29 @@ def summary(
 ) -> tuple[float, float]:
     """Mean and standard deviation (n-1) over seeds, in percent; the deviation of one seed is NaN."""
     weights = board.weights(column)
-    errors = [sum(w * _outcomes(setups, s, seed)[c].error for (s, c), w in weights.items()) for seed in seeds]
-    values = errors if column.metric == "error" else [100 - e for e in errors]
+    values = [
+        sum(w * value(_outcomes(setups, s, seed)[c], column.metric) for (s, c), w in weights.items()) for seed in seeds
+    ]
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
-def doubted(board: Board, setups: dict[str, dict[int, Record]], seeds: list[int]) -> dict[str, list[str]]:
+def value(outcome: results.Outcome, metric: str) -> float:
+    """What an outcome contributes to a column, in percent."""
+    if metric in BY_IMAGE:
+        return outcome.error if metric == "error" else 100 - outcome.error
+    return float(outcome.values["metrics"]["msp"][OOD[metric]])
+
+
+def doubted(board: Board, setups: dict[str, dict[int, Record]]) -> dict[str, list[str]]:
     """Columns with a suspicious outcome in any seed, each with the reasons."""
     found: dict[str, list[str]] = {}
-    cells = [(setup, seed, suspicions(_outcomes(setups, setup, seed))) for setup in setups for seed in seeds]
-    for column in board.columns:
-        needed = board.weights(column)
-        for setup, seed, doubts in cells:
-            for condition, reasons in doubts.items():
-                if (setup, condition) in needed:
-                    found.setdefault(column.name, []).append(f"{condition}, seed {seed}: {'; '.join(reasons)}")
+    for setup, by_seed in setups.items():
+        for seed, record in sorted(by_seed.items()):
+            doubts = suspicions(record.outcomes)
+            for column in board.columns:
+                for condition in [c for s, c in board.weights(column) if s == setup and c in doubts]:
+                    reasons = "; ".join(doubts[condition])
+                    found.setdefault(column.name, []).append(f"{condition}, seed {seed}: {reasons}")
     return found
 
 
@@ -140,8 +241,11 @@ def read_costs(board: Board, folder: Path) -> dict[str, float]:
     for setup in board.setups:
         path = folder / setup.name / "cost.json"
         if path.exists():
-            measured: dict[str, Any] = read_json(path, "cost record")["methods"]
-            return {label: float(m["ratio"]) for label, m in measured.items()}
+            try:
+                measured: dict[str, Any] = read_json(path, "cost record")["methods"]
+                return {label: float(m["ratio"]) for label, m in measured.items()}
+            except (KeyError, TypeError, ValueError, AttributeError):
+                raise UsageError(f"{path} is not a cost record: delete it, and the board measures again") from None
     return {}
 
 

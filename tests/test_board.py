@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from catchup_bench import board as boards
-from catchup_bench import render, results, table
+from catchup_bench import findings, overview, render, results, table
 from catchup_bench.errors import NothingSelected, UsageError, VerificationFailed
 from catchup_bench.evaluate import as_json, make_suites
 
@@ -40,8 +40,12 @@ mean_of = ["clean err", "zoom acc"]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
+    return made_up(tmp_path)
+
+
+def made_up(tmp_path: Path, text: str = TOML) -> Path:
     """A folder with the board ``tiny.toml`` and made-up, consistent records of it."""
-    (tmp_path / "tiny.toml").write_text(TOML)
+    (tmp_path / "tiny.toml").write_text(text)
     folder = tmp_path / "leaderboards" / "results" / "tiny"
     board = boards.load(str(tmp_path / "tiny.toml"))
     suites = make_suites(["clean", "deformation"], {})
@@ -83,8 +87,8 @@ def test_rows_are_means_and_deviations_of_the_bits(root: Path) -> None:
         outcomes = results.read(folder / f"seed{seed}.json").outcomes
         clean.append(100 * (~outcomes["clean"].array()).mean())
         zoom.append(100 * np.mean([outcomes[c].array().mean() for c in ("zoom-60", "zoom-80")]))
-    assert row.values["clean err"] == pytest.approx((np.mean(clean), np.std(clean, ddof=1)))
-    assert row.values["zoom acc"] == pytest.approx((np.mean(zoom), np.std(zoom, ddof=1)))
+    assert row.values["clean err"] == pytest.approx((np.mean(clean), np.std(clean, ddof=1), 2))
+    assert row.values["zoom acc"] == pytest.approx((np.mean(zoom), np.std(zoom, ddof=1), 2))
     assert row.values["both"][0] == pytest.approx((np.mean(clean) + 100 - np.mean(zoom)) / 2)
 
 
@@ -122,8 +126,30 @@ def test_the_page_is_the_golden_one(root: Path) -> None:
 
 def test_the_excerpt_stands_between_its_markers() -> None:
     text = "a\n<!-- BEGIN board: tiny -->\nold\n<!-- END board: tiny -->\nb\n"
-    assert render.with_excerpt(text, "tiny", "new") == text.replace("old", "new")
-    assert render.with_excerpt(text, "other", "new") == text
+    assert render.between(text, "board: tiny", "new") == text.replace("old", "new")
+    assert render.between(text, "board: other", "new") == text
+
+
+def test_the_index_names_the_best_and_what_waits(root: Path) -> None:
+    text = overview.section({"tiny": make(root)})
+    assert "| [Tiny](tiny.md) | Does it render? | catchup, baseline | 6 | test |" in text
+    waiting = [line for line in text.splitlines() if line.startswith("- ")]
+    assert len(waiting) == len(boards.available()) - 1, "all but the demonstration"
+    assert any("`catchup-bench leaderboard run table1`" in line for line in waiting)
+
+
+def test_the_index_is_checked_too(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board, name = boards.load(str(root / "tiny.toml")), str(root / "tiny.toml")
+    index = root / "leaderboards" / "README.md"
+    index.write_text("Before\n<!-- BEGIN boards -->\n<!-- END boards -->\nAfter\n")
+    render.write(root, name)
+    assert "[Tiny]" not in index.read_text(), "a board of one's own is not of the project's"
+    load = boards.load
+    monkeypatch.setattr(boards, "available", lambda: ["tiny"])
+    monkeypatch.setattr(boards, "load", lambda n, r=None: board if n == "tiny" else load(n, r))
+    assert render.stale(root) == render.stale(root, "tiny") == ["leaderboards/README.md"]
+    render.write(root, "tiny")
+    assert "[Tiny]" in index.read_text() and index.read_text().endswith("After\n") and render.stale(root) == []
 
 
 def test_missing_runs_are_rows_that_say_so(root: Path) -> None:
@@ -213,3 +239,38 @@ def test_bits_survive_packing() -> None:
     for bits in itertools.product([False, True], repeat=9):
         array = np.array(bits)
         assert np.array_equal(results.unpack(results.pack(array), 9), array)
+
+
+PAPER = (
+    TOML.replace('rank = "both"', 'rank = "clean err"\ndiffers = "made up"\ncost_paper = "T1.time_per_epoch"')
+    .replace('name = "clean err"\n', 'name = "clean err"\npaper = "T1.top1_err"\n')
+    .replace('label = "catchup-no-input"', 'label = "catchup-no-input", paper = "inputmixup"')
+)
+
+
+def test_the_papers_numbers_stand_beside_ours(root: Path) -> None:
+    """The value, the difference, whether it lies inside our interval, and which pairs keep the paper's order."""
+    (root / "tiny.toml").write_text(PAPER)
+    made = make(root)
+    for row in made.rows:
+        mean, std, n = row.values["clean err"]
+        found = findings.beside(made, row, made.board.column("clean err"))
+        printed = {"baseline": 22.98, "catchup": 17.76, "catchup-no-input": 19.26}[row.label]
+        half = 12.7062 * std / n**0.5  # the t quantile for one degree of freedom
+        assert found is not None and (found.ours, found.printed) == (mean, printed)
+        assert found.inside == (mean - half <= printed <= mean + half)
+    page = render.page("tiny", made)
+    assert "**Not the paper's protocol**: made up." in page
+    assert "very probably exchanged" in page, "what the paper contradicts itself in"
+    assert "clean err beside Table 1: 3 of 3 pairs of methods stand in the paper's order" in page
+
+
+def test_costs_stand_beside_the_papers_as_ratios(root: Path) -> None:
+    (root / "tiny.toml").write_text(PAPER)
+    cost = {"methods": {m: {"ratio": r} for m, r in (("baseline", 1.0), ("catchup", 1.1), ("catchup-no-input", 1.0))}}
+    folder = root / "leaderboards" / "results" / "tiny" / "preactresnet10-w4"
+    (folder / "cost.json").write_text(json.dumps(cost))
+    made = make(root)
+    row = next(r for r in made.rows if r.label == "catchup")
+    found = findings.beside_cost(made, row)
+    assert found is not None and found.ours == 1.1 and found.printed == pytest.approx(107.8 / 103.8)

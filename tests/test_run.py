@@ -39,6 +39,14 @@ def test_identity_never_changes() -> None:
     assert make_run("baseline").digest == "9bc5f8ee129f"
 
 
+def test_new_fields_of_a_recipe_count_only_where_they_say_something() -> None:
+    plain = make_run("baseline")
+    assert not plain.recipe.LATER & plain.identity["recipe"].keys()
+    assert make_run("baseline", overrides={"crop": "pad", "color_jitter": 0.0}).digest == plain.digest
+    jittered = make_run("baseline", overrides={"color_jitter": 0.4})
+    assert jittered.digest != plain.digest and Run.model_validate(jittered.model_dump()).digest == jittered.digest
+
+
 @pytest.mark.parametrize(
     "change",
     [
