@@ -8,18 +8,28 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from .errors import BenchError
+from .errors import BenchError, RunFailed
+from .signals import stoppable
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Build model, batch and one step; write nothing.")]
 Runs = Annotated[Path, typer.Option(help="Folder of the runs.", envvar="CATCHUP_BENCH_RUNS")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the datasets.", envvar="CATCHUP_BENCH_DATA")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="auto, eager or graphs: steps captured as CUDA graphs, CUDA only, not measured yet; auto is eager."
+    ),
+]
 Set = Annotated[list[str], typer.Option("--set", help="owner.key=value: an option of the method, recipe or a suite.")]
 Root = Annotated[Path | None, typer.Option(help="Folder that holds leaderboards/.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Runs side by side; one per core on a CPU.")]
 ModelName = Annotated[str | None, typer.Option("--model", help="Network; the dataset's default if not said.")]
-Width = Annotated[int | None, typer.Option(help="Channels after the stem; the published networks have 64.")]
+Width = Annotated[
+    int | None,
+    typer.Option(help="Channels after the stem (DenseNet: growth rate); by default the published."),
+]
 Variant = Annotated[str | None, typer.Option(help="Which of the networks of that name.")]
 
 
@@ -30,12 +40,17 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[.
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> None:
             try:
-                function(*args, **kwargs)
+                with stoppable():
+                    function(*args, **kwargs)
             except BenchError as err:
                 stop(err)
-            except KeyboardInterrupt:
+            except BrokenPipeError:
+                raise
+            except OSError as err:  # a full disk, a folder that may not be read
+                stop(RunFailed(f"{err.filename or 'input or output'}: {err.strerror or err}"))
+            except KeyboardInterrupt as err:
                 typer.echo("interrupted; the same command goes on where it stopped", err=True)
-                raise typer.Exit(130) from None
+                raise typer.Exit(getattr(err, "exit_code", 130)) from None
 
         group.command(name)(guarded)
         return guarded
@@ -44,9 +59,22 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[.
 
 
 def stop(err: BenchError) -> NoReturn:
-    typer.echo(f"error: {err}", err=True)
+    """One line, whatever a stranger's file has put into the message."""
+    text = " ".join(str(err).split())
+    typer.echo("error: " + "".join(c if c.isprintable() else "?" for c in text), err=True)
     raise typer.Exit(err.exit_code) from None
 
 
 def show(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1))
+
+
+def show_catalog(kind: str, long: bool, as_json: bool) -> None:
+    from . import catalog
+
+    entries = catalog.entries(kind)
+    if as_json:
+        return show(entries if long else [e["name"] for e in entries])
+    from . import report
+
+    report.print_catalog(entries, long)

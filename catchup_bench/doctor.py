@@ -10,12 +10,12 @@ def examine() -> dict[str, Any]:
     """Facts and ``problems``; imports torch, and nothing else that is heavy."""
     import torch
 
-    from . import __version__, data, hardware, robustbench_bridge
+    from . import __version__, hardware, robustbench_bridge, sources
     from .provenance import code
 
     device = hardware.choose_device()
     copy = robustbench_bridge.copy_on_disk()
-    folder = data.default_folder()
+    folder = sources.default_folder()
     return {
         "catchup-bench": __version__,
         "code": code(),
@@ -27,22 +27,18 @@ def examine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "robustbench on disk": copy,
         "data folder": str(folder),
-        "data": {name: present(name, folder) for name in data.DATASETS},
+        "data": {name: present(name, folder) for name in sources.SOURCES},
         "problems": problems(copy),
     }
 
 
 def present(name: str, folder: Path) -> str:
-    from . import data
-    from .errors import UsageError
+    """Whether the parts of a dataset are there; ``catchup-bench data check`` opens them."""
+    from . import sources
 
-    if data.DATASETS[name].fetch is None:
+    if not sources.SOURCES[name].needs:
         return "embedded"
-    try:
-        data.load(name, "test", folder)
-    except UsageError:
-        return "absent"
-    return "there"
+    return "absent" if sources.missing(name, folder) else "there"
 
 
 def problems(copy: str) -> list[str]:

@@ -11,10 +11,18 @@ class RunFailed(BenchError):
     """A run that was rightly asked for did not finish."""
 
 
+class OutOfTime(BenchError):
+    """The time that was given is over; what is finished is kept."""
+
+
 class UsageError(BenchError):
     """Bad input: the line names the thing, the allowed values and the fix."""
 
     exit_code = 2
+
+
+class Busy(UsageError):
+    """Another process is at work on the same run."""
 
 
 class NothingSelected(BenchError):

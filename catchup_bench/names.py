@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .errors import UsageError
+from .files import shallow
 
 
 def pick(kind: str, name: str, known: Iterable[str]) -> str:
@@ -36,7 +37,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
 def parse_value(text: str) -> Any:
     for candidate in (text, f"[{text}]" if "," in text else text):
         try:
-            return tomllib.loads(f"v = {candidate}\n")["v"]
-        except (tomllib.TOMLDecodeError, RecursionError):
+            return shallow(tomllib.loads(f"v = {candidate}\n")["v"])
+        except (ValueError, RecursionError):
             continue
     return text

@@ -27,7 +27,7 @@ def model_spec(name: str | None, width: int | None, variant: str | None, dataset
     if width is None:
         width = dataset.width if name == dataset.model else architecture.width
     if not 1 <= width <= 4096:
-        raise UsageError(f"--width {width}: it takes 1 to 4096; the published networks have {architecture.width}")
+        raise UsageError(f"--width {width}: it takes 1 to 4096; the published {name} has {architecture.width}")
     variant = names.pick(f"variant of {name}", variant or architecture.variants[0], architecture.variants)
     return ModelSpec(name=name, width=width, variant=variant)
 

@@ -15,6 +15,7 @@ from .corruptions import textures
 from .data import Images, load
 from .errors import UsageError
 from .files import write_atomic
+from .npy import opened
 
 FOLDERS = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C"}
 
@@ -33,28 +34,21 @@ class Arrays:
     def __init__(self, dataset: str, data_dir: Path, images: Images) -> None:
         self.folder = folder(dataset, data_dir)
         self.n, self.shape = len(images), tuple(images.x.shape[1:])
-        labels = self._open("labels", (5 * self.n,), None)
+        labels = opened(self.folder / "labels.npy", (5 * self.n,), None)
         if not np.array_equal(labels, np.tile(images.y.numpy(), 5)):
             raise UsageError(f"{self.folder / 'labels.npy'} are not the labels of {dataset}'s test images, five times")
 
+    def check(self, names: Sequence[str]) -> None:
+        """Raises :class:`UsageError` unless the arrays ``names`` are there, whole: before the first is evaluated."""
+        for name in names:
+            self._array(name)
+
     def read(self, name: str, severity: int, index: Tensor) -> Tensor:
         """uint8 (len(index), H, W, 3): the images ``index`` at ``severity``; only these are read."""
-        array = self._open(name, (5 * self.n, *self.shape), np.dtype(np.uint8))
-        return torch.from_numpy(array[(severity - 1) * self.n + index.numpy()])
+        return torch.from_numpy(self._array(name)[(severity - 1) * self.n + index.numpy()])
 
-    def _open(self, name: str, shape: tuple[int, ...], dtype: np.dtype[np.uint8] | None) -> npt.NDArray[Any]:
-        path = self.folder / f"{name}.npy"
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except FileNotFoundError:
-            raise UsageError(f"{path} is missing: fetch the corrupted test set whole") from None
-        except (ValueError, OSError, EOFError) as err:
-            raise UsageError(f"{path} is not a whole .npy array: {err}") from None
-        if array.shape != shape:
-            raise UsageError(f"{path} has the shape {array.shape}; it must have {shape}")
-        if dtype is not None and array.dtype != dtype:
-            raise UsageError(f"{path} holds {array.dtype}; it must hold {dtype}")
-        return np.asarray(array) if dtype is None else array
+    def _array(self, name: str) -> npt.NDArray[Any]:
+        return opened(self.folder / f"{name}.npy", (5 * self.n, *self.shape), np.dtype(np.uint8))
 
 
 def write(dataset: str, out: Path, types: Sequence[str], data_dir: Path, tell: Callable[[str], None]) -> list[Path]:

@@ -98,12 +98,23 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as err:
+        raise UsageError(f"cannot read {path}: {err.strerror}") from None
 
 
 def source_digest(name: str) -> str:
     """SHA-256 of the file that defines a method."""
     return file_digest(Path(sys.modules[method_class(name).__module__].__file__ or ""))
+
+
+def builtin_digest(name: str) -> str | None:
+    """SHA-256 of the file of the built-in method called ``name``, read without importing it; ``None`` if there is
+    none."""
+    if name not in _files(GROUP):
+        return None
+    return hashlib.sha256(resources.files(GROUP).joinpath(f"{name}.py").read_bytes()).hexdigest()
 
 
 def options(
@@ -120,7 +131,7 @@ def options(
         values[key] = _like(known[key], value, f"{owner}.{key}")
     try:
         cls(**values)
-    except (TypeError, ValueError) as err:
+    except Exception as err:  # a stranger's class may raise anything
         raise UsageError(f"{owner}: {err}") from None
     return values
 
@@ -132,6 +143,8 @@ def _like(default: Any, value: Any, name: str) -> Any:
         return tuple(_like(default[0] if default else 0, item, name) for item in items)
     if isinstance(default, bool) != isinstance(value, bool) and default is not None:
         raise UsageError(f"{name} = {value!r}: it takes {_takes(default)}")
+    if isinstance(value, int | float) and not -1e300 <= value <= 1e300:  # nor infinite, nor not a number
+        raise UsageError(f"{name}: it takes {_takes(default)} of an ordinary size")
     if isinstance(default, float) and isinstance(value, int):
         return float(value)
     if default is not None and not isinstance(value, type(default)):

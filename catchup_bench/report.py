@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from .render import cells, header, marked
+from .render import absent, cells, header, marked
 from .results import Outcome
 from .stats import wilson
 from .suspicion import LEGEND, suspicions
@@ -34,7 +34,7 @@ def grid(title: str, head: Iterable[str], rows: Iterable[list[str]], left: int =
 def print_table(t: Table) -> None:
     """A board; its columns one below the other, since there are more of them than methods."""
     names = [row.label for row in t.rows]
-    body = [[header(c), *(marked(r, c) if r.n else "not run" for r in t.rows)] for c in t.board.columns]
+    body = [[header(c), *(marked(r, c) if r.values else absent(r) for r in t.rows)] for c in t.board.columns]
     whole = [cells(r, [], None) for r in t.rows]
     for name, i in (("tier", 0), ("cost", -3), ("seeds", -2)):
         body.append([name, *(c[i] for c in whole)])
@@ -49,15 +49,26 @@ def table_json(t: Table) -> dict[str, Any]:
 
 def summarise(outcomes: dict[str, Outcome], suites: "dict[str, Suite]") -> dict[str, str]:
     """Top-1 errors by row: of single conditions with their 95 % Wilson intervals, and means over several. Then what
-    else a suite has to show, and why an error is marked with "!"."""
+    else a suite has to show, and why an error is marked with "!". Rows that lack an outcome are left out."""
     doubts = suspicions(outcomes)
     rows = {}
+    wanted = [c for suite in suites.values() for c in suite.conditions()]
+    evaluated = {c for c in wanted if c in outcomes}
+    if len(evaluated) < len(wanted):
+        rows["evaluated so far"] = f"{len(evaluated)} of {len(wanted)}"
     for suite in suites.values():
         for name, conditions in suite.summary().items():
-            rows[name] = _error([outcomes[c] for c in conditions]) + " !" * any(c in doubts for c in conditions)
-        rows |= {name: f"{number:.4g}" for name, number in suite.figures(outcomes).items()}
-    evaluated = {c for suite in suites.values() for c in suite.conditions()}
+            if evaluated.issuperset(conditions):
+                rows[name] = _error([outcomes[c] for c in conditions]) + " !" * any(c in doubts for c in conditions)
+        if evaluated.issuperset(suite.conditions()):
+            rows |= {name: f"{number:.4g}" for name, number in suite.figures(outcomes).items()}
     return rows | {f"! {c}": "; ".join(reasons) for c, reasons in doubts.items() if c in evaluated}
+
+
+def outcomes_json(outcomes: dict[str, Outcome]) -> dict[str, dict[str, Any]]:
+    """Condition → top-1 error in percent, number of images, and what is suspicious about it."""
+    doubts = suspicions(outcomes)
+    return {c: {"error": o.error, "n": o.n, "suspicious": doubts.get(c, [])} for c, o in outcomes.items()}
 
 
 def print_outcomes(shown: dict[str, dict[str, str]]) -> None:
@@ -87,6 +98,84 @@ def print_costs(found: dict[str, Any]) -> None:
         f"{found['image_size']} px, batch {found['batch_size']}, {where['precision']}, {where['device']}"
     )
     grid(title, ["method", "cost", "quartiles", "passes"], rows)
+
+
+def print_estimate(found: dict[str, Any]) -> None:
+    """What is missing of a board, and what it would take."""
+    rows = []
+    for s in found["setups"]:
+        there = s["data"]["present"]
+        hours = "?" if s["hours"] is None else f"{s['hours']:,.1f}"
+        passes = f"{s['epochs']} epochs, {s['conditions']} conditions"
+        rows.append([s["setup"], str(s["runs"]), passes, "there" if there else "missing", hours])
+    grid(f"{found['board']}: {len(found['missing'])} runs missing", ["setup", "runs", "each", "data", "hours"], rows)
+    console = Console(soft_wrap=True, highlight=False)
+    for s in found["setups"]:
+        rows_of: dict[str, list[str]] = {}
+        for row, seeds in s["cells"].items():
+            rows_of.setdefault(", ".join(map(str, seeds)), []).append(row)
+        missing = "; ".join(f"seeds {seeds} of {', '.join(names)}" for seeds, names in rows_of.items())
+        console.print(f"{s['setup']}: {missing}", markup=False)
+        if not s["data"]["present"]:
+            how = s["data"].get("fetched by") or s["data"].get("obtain", "")
+            console.print(f"{s['setup']}: no {s['data']['folder']}; it comes from: {how}", markup=False)
+    console.print("Hours: one process here, at the speed of the baseline's step, measured now on noise.")
+
+
+def print_corruption_speed(found: dict[str, Any]) -> None:
+    """Images a CPU second both ways, the smallest gain first."""
+    ranked = sorted(found["corruptions"].items(), key=lambda item: item[1]["ratio"])
+    rows = [
+        [name, f"{1 / c['seconds']:,.0f}", f"{1 / c['reference_seconds']:,.0f}", f"×{c['ratio']:.1f}"]
+        for name, c in ranked
+    ]
+    rows.append(["geometric mean", "", "", f"×{found['geometric_mean']:.1f}"])
+    rows.append([f"all {found['variants']} variants together", "", "", f"×{found['all_variants']:.1f}"])
+    title = f"images a CPU second at {found['image_size']} px, {found['provenance']['device']}, one thread"
+    grid(title, ["corruption", "batched", "one at a time", "ratio"], rows)
+
+
+def print_suite_speed(model: str, found: dict[str, Any]) -> None:
+    """Shares of bare forward passes, then the ratios."""
+    rows = [[name, f"{100 * share:.0f} %"] for name, share in found["share_of_forward"].items()]
+    several, files = found["several_eps"], found["cifar100c_files"]
+    rows.append([f"{len(several['eps'])} ε from one gradient, against one at a time", f"×{several['suite']:.2f}"])
+    rows.append(["the same, the attack alone", f"×{several['attack']:.2f}"])
+    rows.append(["CIFAR-100-C files against robustbench's loader", f"×{files['ratio']:.1f}"])
+    where = found["provenance"]
+    title = f"images a second as a share of forward passes: {model}, {found['image_size']} px, {where['device']}"
+    grid(title, ["suite", ""], rows)
+
+
+def print_loops(found: dict[str, Any]) -> None:
+    """Training loops one below the other, each with one more thing than the one above; then methods' steps."""
+    where, peak = found["provenance"], found["peak_flop_per_second"]
+    rows = [
+        [name, f"{f['images_per_second']:,.0f}", f"{f['flop_per_second'] / 1e9:,.0f}", f"×{f['ratio']:.2f}",
+         f"{f['low']:.2f}–{f['high']:.2f}"]
+        for name, f in found["loops"].items()
+    ]  # fmt: skip
+    title = (
+        f"{found['model']}, {found['image_size']} px, batch {found['batch_size']}, {where['precision']}, "
+        f"{where['device']}, {where['threads']} threads; {found['flop_per_image'] / 1e9:.2f} GFLOP an image"
+    )
+    grid(title, ["loop", "images/s", "GFLOP/s", "speed", "quartiles"], rows)
+    peaks = ", ".join(f"{name} {value / 1e9:,.0f}" for name, value in peak.items())
+    Console().print(
+        f"the product reaches {found['share_of_peak']:.0%} of what a matrix product does here (GFLOP/s: {peaks})",
+        highlight=False,
+    )
+    if found["methods"]:
+        costs = [[m, f"×{c['ratio']:.3f}", f"{c['low']:.3f}–{c['high']:.3f}"] for m, c in found["methods"].items()]
+        grid("step relative to the baseline's", ["method", "cost", "quartiles"], costs)
+
+
+def print_scale(found: dict[str, Any]) -> None:
+    rows = [
+        [f"{c['images']:,}", str(c["batch_size"]), f"{c['images_per_second']:,.0f}", f"{c['peak_mb']:,.0f}"]
+        for c in found["cases"]
+    ]
+    grid(f"{found['model']} on {found['device']}", ["images", "batch", "images/s", "peak MB"], rows)
 
 
 def print_checks(method: str, checks: "list[Check]") -> None:

@@ -9,8 +9,9 @@ import torch
 
 from . import data, registry, results
 from .errors import VerificationFailed
-from .evaluate import Subject, evaluate, make_suites, resolve, trained
-from .files import read_json
+from .evaluate import Subject, evaluate, file_sha256, make_suites, others, resolve, trained
+from .files import read_json, write_json
+from .provenance import stamp
 
 TOLERATED = 5e-4
 """Share of a condition's images whose outcome may differ for reasons of floating-point arithmetic."""
@@ -31,17 +32,31 @@ def verify(path: Path, run_folder: Path | None, device: torch.device, data_dir: 
     Raises :class:`VerificationFailed` naming what does not fit.
     """
     record = results.parse(read_json(path, "record"), path)
-    if problems := record.problems():
+    if problems := [*record.problems(), *contradictions(record)]:
         raise VerificationFailed(f"{path}: {problems[0]}")
     if run_folder is None:
         return Verdict(1, len(record.outcomes), {})
-    return reevaluate(record, path, trained(run_folder, device), device, data_dir)
+    if record.loaded is None:
+        return reevaluate(record, path, trained(run_folder, device), device, data_dir)
+    with tempfile.TemporaryDirectory() as folder:
+        return reevaluate(record, path, others(record.loaded, Path(folder), data_dir, device), device, data_dir)
+
+
+def contradictions(record: results.Record) -> list[str]:
+    """Stored numbers that are not what stored scores give, as far as this version knows the suite."""
+    known = registry.suites()
+    return [
+        f"{condition}: {problem}"
+        for condition, outcome in record.outcomes.items()
+        if outcome.suite in known
+        for problem in registry.suite_class(outcome.suite).contradictions(outcome)
+    ]
 
 
 def reevaluate(
     record: results.Record, path: Path, subject: Subject, device: torch.device, data_dir: Path | None
 ) -> Verdict:
-    if subject.checkpoint["sha256"] != record.checkpoint.get("sha256"):
+    if subject.checkpoint.get("sha256") != record.checkpoint.get("sha256"):
         raise VerificationFailed(f"{path}: its checkpoint is {record.checkpoint.get('sha256')}, not the one given")
     if data.load(subject.dataset, "test", data_dir).digest() != record.test_sha256:
         raise VerificationFailed(f"{path}: its test images are not those found here")
@@ -71,3 +86,15 @@ def compare(record: results.Record, again: dict[str, results.Outcome], path: Pat
                 f"{path}: {name}: {differing[name]} of {outcome.n} outcomes differ when evaluated again"
             )
     return Verdict(2, len(differing), differing)
+
+
+def mark_file(record: Path) -> Path:
+    """Beside a record: how far it has been verified."""
+    return record.with_name(f"verified-{record.name}")
+
+
+def keep(record: Path, verdict: Verdict) -> None:
+    """Write that ``record``, as its bytes are now, reached the level of ``verdict``, and on what machine."""
+    differing = {condition: count for condition, count in verdict.differing.items() if count}
+    mark = {"record_sha256": file_sha256(record), "level": verdict.level, "differing": differing, **stamp()}
+    write_json(mark_file(record), mark)

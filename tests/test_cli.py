@@ -1,6 +1,7 @@
 """The command line end to end: real digits, exit codes, JSON, one line for bad input."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,14 +91,63 @@ def test_a_board_is_run_rendered_checked_and_verified(cli: Cli, tmp_path: Path) 
     record = next((tmp_path / "leaderboards" / "results").rglob("catchup/seed0.json"))
     run = next((tmp_path / "runs").glob("*catchup*"))
     assert as_json(cli("verify", record, "--json"))["level"] == 1
-    verdict = as_json(cli("verify", record, "--run", run, "--json"))
+    verdict = as_json(cli("verify", record, "--run", run, "--keep", "--json"))
     assert verdict == {"level": 2, "conditions": 2, "differing": {"clean": 0, "fgsm-4": 0}}
     page = tmp_path / "leaderboards" / "tiny.md"
+    cli("leaderboard", "render", "tiny.toml")
+    assert ["●●○○" in line for line in page.read_text().splitlines() if "| catchup |" in line] == [True]
+    assert ["●●○○" in line for line in page.read_text().splitlines() if "| baseline |" in line] == [False]
+    record.write_text(record.read_text() + "\n")
+    cli("leaderboard", "render", "tiny.toml")
+    assert "●●○○" not in page.read_text(), "what was kept is of other bytes"
     page.write_text(page.read_text() + "\n")
     checked = cli("leaderboard", "check", "tiny.toml")
     assert checked.exit_code == 4 and "leaderboards/tiny.md: not what the records give" in checked.stderr
     flip(record)
     assert cli("verify", record, "--run", run).exit_code == 4
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_network_of_others_is_a_row_that_says_so(cli: Cli, tmp_path: Path, trained_run: Path) -> None:
+    import hashlib
+
+    (tmp_path / "leaderboards").mkdir()
+    weights = tmp_path / "data" / "checkpoints" / "theirs.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes((trained_run / "last.safetensors").read_bytes())
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    extra = f'[[loaded]]\nlabel = "theirs"\ncheckpoint = "theirs.safetensors"\nsha256 = "{sha256}"\n'
+    (tmp_path / "tiny.toml").write_text(TINY.replace(', "catchup"', "") + extra)
+    words = ("leaderboard", "run", "tiny.toml", "--workers", 1, "--data-dir", tmp_path / "data")
+    rows = {r["label"]: r for r in as_json(cli(*words, "--json"))["rows"]}
+    assert rows["theirs"]["loaded"] and rows["theirs"]["cost"] is None and not rows["baseline"]["loaded"]
+    assert "| theirs (loaded) |" in (tmp_path / "leaderboards" / "tiny.md").read_text()
+    assert "nothing missing" in cli(*words).stderr
+    record = next((tmp_path / "leaderboards" / "results").rglob("theirs/seed0.json"))
+    found = json.loads(record.read_text())
+    assert "run" not in found and found["loaded"]["sha256"] == sha256 == found["checkpoint"]["sha256"]
+    again = cli("verify", record, "--run", tmp_path / "runs", "--data-dir", tmp_path / "data", "--json")
+    assert as_json(again)["level"] == 2
+    weights.write_bytes(weights.read_bytes() + b" ")
+    shutil.rmtree(tmp_path / "leaderboards" / "results")
+    refused = cli(*words, "--only", "method=theirs")
+    assert refused.exit_code == 1 and "is another file" in refused.stderr
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_failed_run_is_shown_so_and_tried_again_only_when_asked(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "leaderboards").mkdir()
+    broken = TINY.replace(', "catchup"', "").replace("epochs = 1", 'epochs = 1, lr = 1e18, precision = "fp32"')
+    (tmp_path / "tiny.toml").write_text(broken)
+    words = ("leaderboard", "run", "tiny.toml", "--workers", 1)
+    first = cli(*words)
+    assert first.exit_code == 1 and "no longer finite" in first.stderr
+    page = (tmp_path / "leaderboards" / "tiny.md").read_text()
+    assert "| baseline | failed |" in page and "| 0, 1 failed |" in page
+    second = cli(*words)
+    assert second.exit_code == 0 and "--retry-failed" in second.stderr and "nothing missing" in second.stderr
+    again = cli(*words, "--retry-failed")
+    assert again.exit_code == 1 and "no longer finite" in again.stderr
 
 
 def flip(record: Path) -> None:
@@ -157,7 +207,7 @@ BAD = [
     ("evaluate --suite robust", "did you mean robustness"),
     ("evaluate nowhere", "names no run in runs"),
     ("evaluate --set fgsm.eps=-1 --suite fgsm", "eps = (-1.0,)"),
-    ("evaluate --checkpoint model.pt", "is a pickle"),
+    ("evaluate --checkpoint model.pt", "is not a whole PyTorch file"),
     ("evaluate --checkpoint absent.safetensors", "no checkpoint at"),
     ("evaluate --checkpoint robustbench:Wong2020Fast", "needs --dataset"),
     ("leaderboard run digit --root .", "did you mean digits"),
@@ -166,7 +216,7 @@ BAD = [
     ("list method", "did you mean methods"),
     ("verify record.json", "not valid JSON"),
     ("verify list.json", "is not a record"),
-    ("verify", "either a RECORD or --method"),
+    ("verify", "takes one of RECORD"),
     ("data fetch imagenette", "unknown dataset"),
 ]
 

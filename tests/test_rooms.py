@@ -19,10 +19,16 @@ LIGHT = [
     "cli_options",
     "cli_bench",
     "cli_data",
+    "cli_evaluate",
+    "slices",
     "suspicion",
     "cli",
     "board",
     "render",
+    "html",
+    "plot",
+    "overview",
+    "findings",
     "table",
     "report",
     "results",
@@ -34,11 +40,25 @@ LIGHT = [
     "errors",
     "draws",
     "jobs",
+    "ray_jobs",
+    "signals",
     "progress",
     "catalog",
     "stats",
+    "sources",
 ]
-HEAVY = {"torch", "torchvision", "torchattacks", "robustbench", "datasets", "sklearn", "scipy"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "torchattacks",
+    "robustbench",
+    "datasets",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "ray",
+    "accelerate",
+}
 
 
 def imports(path: Path, *, top_only: bool) -> set[str]:
@@ -173,8 +193,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_catchup_bench_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {n.split("/")[0] for n in names if ".dist-info" not in n} == {"catchup_bench"}
-    packed = {n for n in names if n.endswith((".py", ".toml", ".json", "py.typed"))}
-    for path in [*CORE, *(ROOT / "catchup_bench").rglob("*.toml"), ROOT / "catchup_bench" / "py.typed"]:
+    packed = {n for n in names if n.endswith((".py", ".toml", ".json", ".css", ".js", "py.typed"))}
+    data = [p for kind in ("*.toml", "page.*", "py.typed") for p in (ROOT / "catchup_bench").rglob(kind)]
+    for path in [*CORE, *data]:
         assert str(path.relative_to(ROOT)) in packed
     for path in METHODS:
         assert f"catchup_bench/methods/{path.name}" in packed

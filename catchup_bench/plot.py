@@ -1,0 +1,241 @@
+"""Plots of a table as SVG for a page: intervals, and error against cost. Drawn by matplotlib in colours that stand for
+the page's own, so that they follow its theme; the same table gives the same bytes."""
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from html import escape
+from itertools import combinations
+from typing import Any
+
+from . import overview, render, stats
+from .errors import UsageError
+from .table import Row, Table
+
+WIDTH, ROW, MARGIN, FOOT = 420, 19, 10, 44
+"""Pixels: of a plot, of one of its rows, around the axes, and below them for ticks and their label."""
+INK, MUTED, LINE, BEST, BASE = "#010101", "#020202", "#030303", "#040404", "#050505"
+THEME = {INK: "ink", MUTED: "muted", LINE: "line", BEST: "best", BASE: "base"}
+"""What is drawn in → the variable of the page's style sheet that it becomes."""
+LONGEST = 22
+"""Letters of a label that are shown."""
+
+GAP = 8
+"""Pixels between a point and its label."""
+
+Box = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
+
+
+@contextmanager
+def drawing() -> Iterator[Any]:
+    """matplotlib with the settings of every plot, whatever its user has set. Raises :class:`UsageError` without it."""
+    try:
+        import matplotlib
+        import matplotlib.figure
+    except ImportError:
+        raise UsageError("the page's plots need matplotlib: pip install 'catchup-bench[html]'") from None
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a letter that the measuring font lacks: the browser has it
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(
+            {
+                "svg.fonttype": "none",
+                "svg.hashsalt": "catchup-bench",
+                "font.size": 12,
+                "text.parse_math": False,
+                "axes.edgecolor": LINE,
+                "axes.labelcolor": MUTED,
+                "text.color": INK,
+                "xtick.color": LINE,
+                "ytick.color": LINE,
+                "xtick.labelcolor": MUTED,
+                "ytick.labelcolor": INK,
+                "grid.color": LINE,
+                "grid.linewidth": 0.6,
+                "axes.axisbelow": True,
+            }
+        )
+        yield matplotlib
+
+
+def intervals(t: Table, prefix: str) -> str:
+    """The ranking column of every method that has it, best first, with its 95 % t interval over seeds; a dashed line
+    at the baseline. Empty where there is nothing to draw."""
+    rows = [row for row in t.rows if t.board.rank in row.values]
+    if not rows:
+        return ""
+    with drawing() as matplotlib:
+        figure, axes = canvas(matplotlib, len(rows) * ROW + FOOT + MARGIN)
+        labels = [short(row.label) for row in rows]
+        axes.set_yticks(range(len(rows)), labels)
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        for at, row in enumerate(rows):
+            (mean, std, n), colour = row.values[t.board.rank], colour_of(t, row)
+            if (span := stats.interval(mean, std, n)) is not None:
+                axes.plot(span, [at, at], color=colour, linewidth=2, solid_capstyle="round")
+            axes.plot([mean], [at], marker_of(row), color=colour, markersize=6)
+            if row.label == "baseline":
+                axes.axvline(mean, color=BASE, linewidth=1, linestyle=(0, (4, 3)), zorder=0.5)
+        axes.grid(axis="x")
+        axes.set_xlabel(f"{ranking_column(t)}, %")
+        left = max(width for width, _ in sizes(figure, labels)) + 2 * MARGIN
+        fit(axes, left, FOOT)
+        return svg(figure, f"{prefix}-intervals", f"{t.board.title}: {t.board.rank} with its 95 % interval, best first")
+
+
+def against_cost(t: Table, prefix: str) -> str:
+    """The ranking column against the relative time of a step; empty where fewer than two methods have both."""
+    rows = [r for r in t.rows if t.board.rank in r.values and r.cost and math.isfinite(r.cost) and r.cost > 0]
+    if len(rows) < 2:
+        return ""
+    with drawing() as matplotlib:
+        figure, axes = canvas(matplotlib, max(300, len(rows) * ROW + FOOT + MARGIN))
+        costs, means = [float(r.cost or 0) for r in rows], [r.values[t.board.rank][0] for r in rows]
+        for row, x, y in zip(rows, costs, means, strict=True):
+            axes.plot([x], [y], marker_of(row), color=colour_of(t, row), markersize=7)
+        if max(costs) > 2 * min(costs):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+        axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda x, _: f"×{x:g}"))
+        axes.margins(0.08)
+        axes.grid()
+        axes.set_xlabel("time of a training step, relative to the baseline's")
+        axes.set_ylabel(f"{ranking_column(t)}, %")
+        fit(axes, FOOT + MARGIN, FOOT)
+        label_points(axes, [short(r.label) for r in rows], list(zip(costs, means, strict=True)))
+        return svg(figure, f"{prefix}-cost", f"{t.board.title}: {t.board.rank} against the cost of training")
+
+
+def ranking_column(t: Table) -> str:
+    return render.header(t.board.column(t.board.rank))
+
+
+def colour_of(t: Table, row: Row) -> str:
+    if row.label == "baseline":
+        return BASE
+    return BEST if row in overview.best_tier(t) else MUTED
+
+
+def marker_of(row: Row) -> str:
+    """Another shape too: colour alone says nothing to some readers."""
+    return "D" if row.label == "baseline" else "o"
+
+
+def short(label: str) -> str:
+    return label if len(label) <= LONGEST else label[: LONGEST - 1] + "…"
+
+
+def canvas(matplotlib: Any, height: float) -> tuple[Any, Any]:
+    """A figure of :data:`WIDTH` by ``height`` px, at 72 dpi: its points are pixels."""
+    figure = matplotlib.figure.Figure(figsize=(WIDTH / 72, height / 72), dpi=72, facecolor="none")
+    axes = figure.add_subplot(facecolor="none")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def fit(axes: Any, left: float, foot: float) -> None:
+    width, height = (72 * inches for inches in axes.figure.get_size_inches())
+    right = width - MARGIN - 6  # half of the last tick's label
+    axes.set_position((left / width, foot / height, (right - left) / width, (height - foot - MARGIN) / height))
+
+
+def sizes(figure: Any, labels: Sequence[str]) -> list[tuple[float, float]]:
+    """Width and height in px of each label, in the font that ships with matplotlib, which is a wide one."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    extents = [figure.text(0, 0, label).get_window_extent(renderer) for label in labels]
+    for text in list(figure.texts):
+        text.remove()
+    return [(extent.width, extent.height) for extent in extents]
+
+
+def label_points(axes: Any, labels: list[str], points: list[tuple[float, float]]) -> None:
+    """Write each label beside its point; where points are crowded, in a column with a line to each point."""
+    order = sorted(range(len(points)), key=lambda i: (points[i][1], -points[i][0], labels[i]))
+    dots = [(float(x), float(y)) for x, y in axes.transData.transform([points[i] for i in order])]
+    frame = axes.get_window_extent()
+    boxes = place(dots, sizes(axes.figure, [labels[i] for i in order]), (frame.x0, frame.y0, frame.x1 + 12, frame.y1))
+    back = axes.transData.inverted()
+    for i, (x, y), (left, low, right, high) in zip(order, dots, boxes, strict=True):
+        near, middle = (left if left > x else right), (low + high) / 2
+        if math.dist((near, middle), (x, y)) > 2 * GAP:
+            ends = back.transform([(x, y), (near - 1, middle)])
+            axes.plot(ends[:, 0], ends[:, 1], color=MUTED, linewidth=0.6, zorder=1)
+        at = back.transform((near, middle))
+        axes.text(at[0], at[1], labels[i], ha="left" if left > x else "right", va="center_baseline")
+
+
+def place(points: Sequence[tuple[float, float]], extents: Sequence[tuple[float, float]], frame: Box) -> list[Box]:
+    """Where the labels of ``points``, which are in rising order of y, go: beside its point for one that stands alone;
+    for those that would cover each other or a point, in a column to their right, in the order of the points."""
+    groups = [[i] for i in range(len(points))]
+    while True:
+        found = {i: box for group in groups for i, box in column(group, points, extents, frame).items()}
+        clash = next((pair for pair in combinations(groups, 2) if in_the_way(*pair, found, points)), None)
+        if clash is None:
+            return [found[i] for i in range(len(points))]
+        groups = [group for group in groups if group not in clash] + [sorted(clash[0] + clash[1])]
+
+
+def column(
+    group: list[int], points: Sequence[tuple[float, float]], extents: Sequence[tuple[float, float]], frame: Box
+) -> dict[int, Box]:
+    """Labels of a group one above the other, as near to the heights of their points as they are free of each other."""
+    from sklearn.isotonic import isotonic_regression
+
+    width, height = max(extents[i][0] for i in group), max(extents[i][1] for i in group)
+    steps = [k * height for k in range(len(group))]
+    top = max(frame[1], frame[3] - height - steps[-1])
+    wanted = [points[i][1] - height / 2 - step for i, step in zip(group, steps, strict=True)]
+    lows = isotonic_regression(wanted, y_min=frame[1], y_max=top)
+    left = max(points[i][0] for i in group) + (GAP if len(group) == 1 else 4 * GAP)
+    if left + width > frame[2]:  # to the left then, flush right
+        right = min(points[i][0] for i in group) - (GAP if len(group) == 1 else 4 * GAP)
+        return {
+            i: (right - extents[i][0], low + step, right, low + step + height)
+            for i, low, step in zip(group, map(float, lows), steps, strict=True)
+        }
+    return {
+        i: (left, low + step, left + extents[i][0], low + step + height)
+        for i, low, step in zip(group, map(float, lows), steps, strict=True)
+    }
+
+
+def in_the_way(a: list[int], b: list[int], boxes: Mapping[int, Box], points: Sequence[tuple[float, float]]) -> bool:
+    """Whether the labels of two groups cover each other or each other's points."""
+    dots = {i: (points[i][0] - 4, points[i][1] - 4, points[i][0] + 4, points[i][1] + 4) for i in (*a, *b)}
+    return any(
+        overlap(boxes[i], boxes[j]) or overlap(boxes[i], dots[j]) or overlap(dots[i], boxes[j]) for i in a for j in b
+    )
+
+
+def overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def svg(figure: Any, name: str, title: str) -> str:
+    """The figure as an element of a page: ids of its own, a title for those who do not see it, the page's colours and
+    fonts, nothing that names another place."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    body = out.getvalue()
+    body = body[body.index(">", body.index("<svg")) + 1 :]
+    for unwanted in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r"<!--.*?-->"):
+        body = re.sub(unwanted, "", body, flags=re.DOTALL)
+    body = re.sub(r'\bid="', f'id="{name}-', body)
+    body = re.sub(r'xlink:href="#', f'href="#{name}-', body)
+    body = re.sub(r"url\(#", f"url(#{name}-", body)
+    body = re.sub(r"(fill|stroke): (#(?:0[1-5]){3})\b", lambda m: f"{m[1]}: var(--{THEME[m[2]]})", body)
+    body = re.sub(r"font(-\w+)?: [^;\"]*;? ?", "", body)
+    height = round(figure.get_figheight() * 72)
+    return (
+        f'<svg class="plot" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="{name}-title">'
+        f'<title id="{name}-title">{escape(title)}</title>{body.strip()}'
+    )

@@ -1,0 +1,235 @@
+"""The page of the leaderboards: whole, closed to strangers' markup, and the same for the same records."""
+
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from html import escape
+from html.parser import HTMLParser
+from itertools import combinations
+from pathlib import Path
+from urllib.parse import unquote
+
+import matplotlib
+import pytest
+from typer.testing import CliRunner
+
+from catchup_bench import board as boards
+from catchup_bench import html, plot, render, table
+from catchup_bench.cli import app
+from catchup_bench.errors import UsageError
+
+from .test_board import TOML, made_up, make
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PRINTED = TOML.replace('about = "mean of the others"', 'about = "mean of the others"\npaper = "T1.mce"')
+HOSTILE = """</title><script>alert(1)</script><img src=x onerror=y> "' & $x^$ --> ]]>"""
+VOID = {"meta", "br"}
+
+
+class Parsed(HTMLParser):
+    """Tags must match; collects what is asked for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str]] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+
+    def all(self, name: str) -> list[str]:
+        return [value for n, value in self.attributes if n == name]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = made_up(tmp_path, PRINTED)
+    costs = {"methods": {"baseline": {"ratio": 1.0}, "catchup": {"ratio": 1.25}, "catchup-no-input": {"ratio": 3}}}
+    (root / "leaderboards/results/tiny/preactresnet10-w4/cost.json").write_text(json.dumps(costs))
+    return root
+
+
+def hostile(root: Path) -> dict[str, table.Table]:
+    made = make(root)
+    columns = tuple(c.model_copy(update={"name": f"{c.name} {HOSTILE}", "about": HOSTILE}) for c in made.board.columns)
+    words = dict.fromkeys(("title", "question", "differs"), HOSTILE)
+    board = made.board.model_copy(update={**words, "columns": columns, "rank": columns[-1].name})
+    rows = [table.replace(r, values={f"{k} {HOSTILE}": v for k, v in r.values.items()}) for r in made.rows]
+    rankings = {f"{name} {HOSTILE}": ranking for name, ranking in made.rankings.items()}
+    return {"tiny": table.Table(board, rows, rankings, {"device": [HOSTILE]})}
+
+
+def test_the_same_records_give_the_same_bytes(root: Path) -> None:
+    page = html.page({"tiny": make(root)})
+    with matplotlib.rc_context({"font.size": 30, "svg.hashsalt": "other", "axes.facecolor": "red"}):
+        assert html.page({"tiny": make(root)}) == page
+
+
+def test_every_number_of_the_markdown_page_is_there(root: Path) -> None:
+    made = make(root)
+    number = re.compile(r"\d+(?:\.\d+)?")
+    wanted = Counter(number.findall(render.page("tiny", made)))
+    assert wanted.total() > 40 and "43.76" in wanted, "the paper's too"
+    assert wanted <= Counter(number.findall("\n".join(Parsed(html.page({"tiny": made})).text)))
+
+
+def test_the_page_is_well_formed(root: Path) -> None:
+    made = make(root)
+    parsed = Parsed(html.page({"tiny": made, "other-quick": made}))
+    ids = parsed.all("id")
+    assert len(set(ids)) == len(ids) and parsed.tags["svg"] == 4 and parsed.tags["section"] == 2
+    inner = {v[1:] for v in parsed.all("href") if len(v) > 1 and v[0] == "#"} | set(parsed.all("aria-labelledby"))
+    inner |= set(re.findall(r"url\(#(.*?)\)", " ".join(parsed.all("clip-path"))))
+    assert inner <= set(ids) and len(inner) > 8
+    assert parsed.tags["button"] == 0, "headers are buttons only where a script can make them work"
+
+
+def test_nothing_is_loaded_from_elsewhere(root: Path) -> None:
+    page = html.page({"tiny": make(root)})
+    parsed = Parsed(page)
+    assert parsed.all("src") == [] and parsed.tags["link"] == 0
+    assert "://" not in page and "@import" not in page and not re.search(r"url\((?!#)", page)
+    assert parsed.all("content")[0].startswith("default-src 'none'")
+
+
+def test_colours_and_fonts_are_the_pages_own(root: Path) -> None:
+    drawn = "".join(f(make(root), "x") for f in (plot.intervals, plot.against_cost))
+    assert "var(--base)" in drawn and "var(--best)" in drawn and "DejaVu" not in drawn
+    assert not re.search(r"#0[1-5]0[1-5]0[1-5]", drawn) and "metadata" not in drawn
+
+
+def test_strangers_words_stay_words(root: Path) -> None:
+    plain, parsed = Parsed(html.page({"tiny": make(root)})), Parsed(html.page(hostile(root)))
+    assert parsed.tags["script"] == 1 and parsed.tags["img"] == 0
+    assert parsed.tags - plain.tags <= Counter(["p", "strong", "dt", "dd"] * 10), "only what the words belong to"
+    assert "".join(parsed.text).count(HOSTILE) > 8
+    assert not [name for name, _ in parsed.attributes if name.startswith("on")]
+
+
+def test_links_lead_to_the_records_from_wherever_the_page_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "published", lambda _: {"tiny": make(root)})
+    render.write(root, str(root / "tiny.toml"))
+    for out in (None, root / "elsewhere" / "deep" / "page.html"):
+        written = html.write(root, out)
+        links = [unquote(v) for v in Parsed(written.read_text(encoding="utf-8")).all("href") if not v.startswith("#")]
+        assert len(links) == 6 + 2 and all((written.parent / link).exists() for link in links)
+
+
+def test_a_board_without_runs_or_costs_has_a_page(root: Path) -> None:
+    for path in root.rglob("*.json"):
+        if path.name == "cost.json" or "seed1" in path.name or "catchup" in path.parent.name:
+            path.unlink()
+    one = make(root)
+    assert Parsed(html.page({"tiny": one})).tags["svg"] == 1, "one method of one seed: no interval, no costs"
+    next(root.rglob("seed0.json")).unlink()
+    parsed = Parsed(html.page({"tiny": make(root)}))
+    assert parsed.tags["svg"] == 0 and "".join(parsed.text).count("not run") == 3
+
+
+def test_without_matplotlib_the_command_to_get_it_is_said(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make(root)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(UsageError, match=r"pip install 'catchup-bench\[html\]'"):
+        html.page({"tiny": made})
+
+
+def test_the_command_says_that_there_is_nothing(tmp_path: Path) -> None:
+    (tmp_path / "leaderboards").mkdir()
+    done = CliRunner().invoke(app, ["leaderboard", "html", "--root", str(tmp_path)])
+    assert done.exit_code == 3 and "no records" in done.output
+    assert list(tmp_path.rglob("*.html")) == []
+
+
+def test_the_command_says_where_the_page_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = boards.load(str(root / "tiny.toml"))
+    monkeypatch.setattr(boards, "available", lambda: ["tiny"])
+    monkeypatch.setattr(boards, "load", lambda *_: board)
+    done = CliRunner().invoke(app, ["leaderboard", "html", "--root", str(root), "--json"])
+    assert json.loads(done.stdout) == {"written": [str(root / "leaderboards" / "index.html")]}
+    assert "Tiny" in (root / "leaderboards" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_labels_cover_neither_each_other_nor_a_point(seed: int) -> None:
+    rng = random.Random(seed)
+    points = sorted(((60 + 30 * rng.random(), 400 * rng.random()) for _ in range(16)), key=lambda p: p[1])
+    points[-1] = (395, points[-1][1])  # at the edge: its label goes to the left
+    boxes = plot.place(points, [(40 + 60 * rng.random(), 14) for _ in points], (50, 0, 420, 400))
+    dots = [(x - 3, y - 3, x + 3, y + 3) for x, y in points]
+    assert not any(plot.overlap(a, b) for a, b in combinations(boxes, 2))
+    assert not any(plot.overlap(a, b) for a in boxes for b in dots)
+    assert all(left >= 50 and right <= 420 and bottom >= 0 and top <= 400 for left, bottom, right, top in boxes)
+
+
+def in_browser(page: str, folder: Path, width: int, script: str) -> object:
+    """What ``script`` returns of ``page``, its window, when that is ``width`` px wide: a frame, as a window of its own
+    has a least width. Its policy would keep the frame's script out."""
+    free = re.sub(r'<meta http-equiv="Content-Security-Policy".*?>', "", page)
+    run = f"document.body.textContent = JSON.stringify(((page) => {{ {script} }})(frames[0]))"
+    frame = f'<iframe width="{width}" height="900" style="border: 0" srcdoc="{escape(free)}"></iframe>'
+    (folder / "page.html").write_text(
+        f'<meta charset="utf-8">{frame}<script>onload = () => {{ {run} }}</script>', encoding="utf-8"
+    )
+    text, errors = browse(folder / "page.html")
+    assert "CONSOLE" not in errors
+    return json.loads("".join(Parsed(text).text[-1:]))
+
+
+def browse(path: Path) -> tuple[str, str]:
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=1400,900"]
+    command = [str(CHROMIUM), *flags, f"--user-data-dir={path.parent / 'profile'}", "--dump-dom", path.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    return done.stdout, done.stderr
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
+def test_headers_sort_in_a_browser(root: Path, tmp_path: Path) -> None:
+    page = html.page({"tiny": make(root)})
+    (tmp_path / "whole.html").write_text(page, encoding="utf-8")
+    text, errors = browse(tmp_path / "whole.html")
+    assert "CONSOLE" not in errors and text.count("<button") == 9, "its own policy lets its script run"
+    script = """
+      const rows = () => Array.from(page.document.querySelectorAll("table.sortable tbody th"), (h) => h.textContent);
+      const head = page.document.querySelectorAll("table.sortable thead th")[3];
+      const found = [rows()];
+      for (let i = 0; i < 2; i++) {
+        head.querySelector("button").click();
+        found.push([head.getAttribute("aria-sort"), ...rows()]);
+      }
+      return [...found, page.document.querySelectorAll("[aria-sort]").length];
+    """
+    published, once, twice, marked = in_browser(page, tmp_path, 1280, script)  # type: ignore[misc]
+    assert published == ["catchup", "catchup-no-input", "baseline"] and marked == 1
+    assert once == ["ascending", *published] and twice == ["descending", *published[::-1]]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_never_scrolls_sideways(width: int, root: Path, tmp_path: Path) -> None:
+    tables = {"tiny": make(root), **{f"h{k}": v for k, v in hostile(root).items()}}
+    script = "return [page.innerWidth, page.document.documentElement.scrollWidth]"
+    inner, scrolled = in_browser(html.page(tables), tmp_path, width, script)  # type: ignore[misc]
+    assert inner == width and scrolled <= width
