@@ -1,5 +1,6 @@
 """``catchup-bench bench``: speed, as ratios within one run."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,7 @@ def bench_methods(
 ) -> None:
     """The training step of every method relative to the baseline's, interleaved in one process."""
     from . import cost, data, registry, report
+    from .bench import sheets
     from .hardware import choose_device
     from .plan import make_run
 
@@ -37,7 +39,7 @@ def bench_methods(
     entry = data.get(dataset)
     images = cost.random_images(4 * batch_size, entry.size, entry.num_classes)
     found = cost.measure(runs, choose_device(device), images, rounds, steps)
-    show(found) if as_json else report.print_costs(found)
+    show(found) if as_json else report.print_sheets(sheets.costs(found))
 
 
 @command(bench, "corruptions")
@@ -51,12 +53,12 @@ def bench_corruptions(
 ) -> None:
     """The batched corruptions against their published definitions one image at a time, on one CPU thread."""
     from . import report
-    from .bench import corruptions
+    from .bench import corruptions, sheets
     from .corruptions import NAMES
 
     wanted = [t.strip() for t in types.split(",")] if types else NAMES
     found = corruptions.measure(wanted, size, images, one_by_one, rounds)
-    show(found) if as_json else report.print_corruption_speed(found)
+    show(found) if as_json else report.print_sheets(sheets.corruptions(found))
 
 
 @command(bench, "suites")
@@ -73,7 +75,7 @@ def bench_suites(
 ) -> None:
     """Each suite's images a second as a share of bare forward passes, and reading CIFAR-100-C files."""
     from . import data, report
-    from .bench import suites
+    from .bench import sheets, suites
     from .build import build_net
     from .hardware import choose_device
     from .plan import model_spec
@@ -81,8 +83,8 @@ def bench_suites(
     entry, where = data.get(dataset), choose_device(device)
     spec = model_spec(model, width, None, entry)
     net = build_net(spec, dataset, where)
-    found = suites.measure(net, dataset, entry.size, entry.num_classes, where, images, rounds)
-    show({"model": spec.label, **found}) if as_json else report.print_suite_speed(spec.label, found)
+    found = {"model": spec.label} | suites.measure(net, dataset, entry.size, entry.num_classes, where, images, rounds)
+    show(found) if as_json else report.print_sheets(sheets.suites(found))
 
 
 @command(bench, "train")
@@ -101,6 +103,7 @@ def bench_train(
 ) -> None:
     """Images/s of the training loop beside a plain one, and what each part of it gives."""
     from . import cost, data, report
+    from .bench import sheets
     from .bench import train as loops
     from .hardware import choose_device
     from .plan import make_run
@@ -111,7 +114,7 @@ def bench_train(
     runs = {m: make_run(m, dataset, model=model, width=width, overrides=overrides) for m in wanted}
     images = cost.random_images(8 * batch_size, entry.size, entry.num_classes)
     found = loops.measure(runs, where, images, rounds, steps, compiled)
-    show(found) if as_json else report.print_loops(found)
+    show(found) if as_json else report.print_sheets(sheets.loops(found))
 
 
 @command(bench, "scale")
@@ -126,7 +129,7 @@ def bench_scale(
 ) -> None:
     """Images/s and peak memory of training on 5,000 to 50,000 images, in batches of 32 to 512."""
     from . import report
-    from .bench import scale
+    from .bench import scale, sheets
     from .hardware import choose_device
     from .plan import make_run
 
@@ -136,6 +139,16 @@ def bench_scale(
     runs = [
         make_run("baseline", dataset, model=model, width=width, overrides=overrides | {"batch_size": b}) for b in sizes
     ]
-    lines = scale.measure(runs, counts, steps, where)
-    found = {"model": runs[0].model.label, "device": where.type, "cases": lines}
-    show(found) if as_json else report.print_scale(found)
+    found = {"model": runs[0].model.label, **scale.measure(runs, counts, steps, where)}
+    show(found) if as_json else report.print_sheets(sheets.scale(found))
+
+
+@command(bench, "page")
+def bench_page(root: Annotated[Path, typer.Option(help="Folder that holds docs/speed/.")] = Path()) -> None:
+    """Write docs/speed.md, and the lines on speed in README.md, from the JSON of benchmarks in docs/speed/."""
+    from .bench import page
+    from .files import write_text
+
+    for path, text in page.expected(root).items():
+        write_text(path, text)
+        typer.echo(path)

@@ -14,6 +14,7 @@ from .suspicion import LEGEND, suspicions
 from .table import Table
 
 if TYPE_CHECKING:
+    from .bench.sheets import Sheet
     from .conformance import Check
     from .suites import Suite
 
@@ -86,18 +87,12 @@ def _error(outcomes: list[Outcome]) -> str:
     return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def print_costs(found: dict[str, Any]) -> None:
-    """Ratios of step times, cheapest first, with the passes that explain them."""
-    from .registry import method_class
-
-    ranked = sorted(found["methods"].items(), key=lambda item: item[1]["ratio"])
-    rows = [[m, f"×{c['ratio']:.3f}", f"{c['low']:.3f}–{c['high']:.3f}", method_class(m).passes] for m, c in ranked]
-    where = found["provenance"]
-    title = (
-        f"step relative to the baseline's {found['baseline_seconds_per_step']:.3f} s: {found['model']}, "
-        f"{found['image_size']} px, batch {found['batch_size']}, {where['precision']}, {where['device']}"
-    )
-    grid(title, ["method", "cost", "quartiles", "passes"], rows)
+def print_sheets(sheets: "list[Sheet]") -> None:
+    """What a benchmark measured."""
+    for sheet in sheets:
+        grid(sheet.title, sheet.head, sheet.rows, sheet.left)
+        if sheet.note:
+            Console().print(sheet.note, highlight=False)
 
 
 def print_estimate(found: dict[str, Any]) -> None:
@@ -120,62 +115,6 @@ def print_estimate(found: dict[str, Any]) -> None:
             how = s["data"].get("fetched by") or s["data"].get("obtain", "")
             console.print(f"{s['setup']}: no {s['data']['folder']}; it comes from: {how}", markup=False)
     console.print("Hours: one process here, at the speed of the baseline's step, measured now on noise.")
-
-
-def print_corruption_speed(found: dict[str, Any]) -> None:
-    """Images a CPU second both ways, the smallest gain first."""
-    ranked = sorted(found["corruptions"].items(), key=lambda item: item[1]["ratio"])
-    rows = [
-        [name, f"{1 / c['seconds']:,.0f}", f"{1 / c['reference_seconds']:,.0f}", f"×{c['ratio']:.1f}"]
-        for name, c in ranked
-    ]
-    rows.append(["geometric mean", "", "", f"×{found['geometric_mean']:.1f}"])
-    rows.append([f"all {found['variants']} variants together", "", "", f"×{found['all_variants']:.1f}"])
-    title = f"images a CPU second at {found['image_size']} px, {found['provenance']['device']}, one thread"
-    grid(title, ["corruption", "batched", "one at a time", "ratio"], rows)
-
-
-def print_suite_speed(model: str, found: dict[str, Any]) -> None:
-    """Shares of bare forward passes, then the ratios."""
-    rows = [[name, f"{100 * share:.0f} %"] for name, share in found["share_of_forward"].items()]
-    several, files = found["several_eps"], found["cifar100c_files"]
-    rows.append([f"{len(several['eps'])} ε from one gradient, against one at a time", f"×{several['suite']:.2f}"])
-    rows.append(["the same, the attack alone", f"×{several['attack']:.2f}"])
-    rows.append(["CIFAR-100-C files against robustbench's loader", f"×{files['ratio']:.1f}"])
-    where = found["provenance"]
-    title = f"images a second as a share of forward passes: {model}, {found['image_size']} px, {where['device']}"
-    grid(title, ["suite", ""], rows)
-
-
-def print_loops(found: dict[str, Any]) -> None:
-    """Training loops one below the other, each with one more thing than the one above; then methods' steps."""
-    where, peak = found["provenance"], found["peak_flop_per_second"]
-    rows = [
-        [name, f"{f['images_per_second']:,.0f}", f"{f['flop_per_second'] / 1e9:,.0f}", f"×{f['ratio']:.2f}",
-         f"{f['low']:.2f}–{f['high']:.2f}"]
-        for name, f in found["loops"].items()
-    ]  # fmt: skip
-    title = (
-        f"{found['model']}, {found['image_size']} px, batch {found['batch_size']}, {where['precision']}, "
-        f"{where['device']}, {where['threads']} threads; {found['flop_per_image'] / 1e9:.2f} GFLOP an image"
-    )
-    grid(title, ["loop", "images/s", "GFLOP/s", "speed", "quartiles"], rows)
-    peaks = ", ".join(f"{name} {value / 1e9:,.0f}" for name, value in peak.items())
-    Console().print(
-        f"the product reaches {found['share_of_peak']:.0%} of what a matrix product does here (GFLOP/s: {peaks})",
-        highlight=False,
-    )
-    if found["methods"]:
-        costs = [[m, f"×{c['ratio']:.3f}", f"{c['low']:.3f}–{c['high']:.3f}"] for m, c in found["methods"].items()]
-        grid("step relative to the baseline's", ["method", "cost", "quartiles"], costs)
-
-
-def print_scale(found: dict[str, Any]) -> None:
-    rows = [
-        [f"{c['images']:,}", str(c["batch_size"]), f"{c['images_per_second']:,.0f}", f"{c['peak_mb']:,.0f}"]
-        for c in found["cases"]
-    ]
-    grid(f"{found['model']} on {found['device']}", ["images", "batch", "images/s", "peak MB"], rows)
 
 
 def print_checks(method: str, checks: "list[Check]") -> None:

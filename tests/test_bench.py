@@ -1,7 +1,9 @@
 """The benchmarks: what they count, with time that passes only when told to, and that they run on a few images."""
 
+import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,11 @@ import pytest
 
 from catchup_bench import corruptions
 from catchup_bench.bench import corruptions as speed
-from catchup_bench.bench import reference
+from catchup_bench.bench import page, reference
 
 from .conftest import Cli, as_json
+
+REPOSITORY = Path(__file__).parents[1]
 
 
 def test_ratios_are_of_seconds_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,3 +83,27 @@ def test_suites_are_measured_as_shares_of_forward_passes(cli: Cli, monkeypatch: 
     assert found["several_eps"]["suite"] > 0 and found["several_eps"]["attack"] > 0
     assert found["cifar100c_files"]["ratio"] > 0
     assert os.environ["CATCHUP_BENCH_CACHE"] == "elsewhere" and not os.path.exists("elsewhere")
+
+
+def test_the_page_and_the_readme_hold_what_the_records_say(cli: Cli, tmp_path: Path) -> None:
+    speed = tmp_path / "docs" / "speed"
+    speed.mkdir(parents=True)
+    nothing = cli("bench", "page", "--root", tmp_path)
+    assert nothing.exit_code == 3 and "no benchmarks in" in nothing.stderr
+    words = ("bench", "train", "--dataset", "digits", "--model", "preactresnet10", "--width", 16, "--batch-size", 4)
+    found = as_json(cli(*words, "--rounds", 1, "--steps", 1, "--json"))
+    (speed / "train-tiny.json").write_text(json.dumps(found))
+    (tmp_path / "README.md").write_text("# A\n\n<!-- BEGIN speed -->\nold\n<!-- END speed -->\n")
+    assert cli("bench", "page", "--root", tmp_path).exit_code == 0
+    text = (tmp_path / "docs" / "speed.md").read_text()
+    for name, loop in found["loops"].items():
+        assert f"| {name} | {loop['images_per_second']:,.0f} |" in text
+    best = max(loop["ratio"] for name, loop in found["loops"].items() if name.startswith("product"))
+    readme = (tmp_path / "README.md").read_text()
+    assert f"×{best:.1f} the plain loop" in readme and "old" not in readme and "[train-tiny.json]" in text
+
+
+@pytest.mark.skipif(not REPOSITORY.joinpath("docs", "speed").exists(), reason="not in a checkout")
+def test_the_published_page_is_what_the_records_give() -> None:
+    for path, text in page.expected(REPOSITORY).items():
+        assert path.read_text(encoding="utf-8") == text, f"{path} is stale: catchup-bench bench page"

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from .. import cost, data
+from ..hardware import choose_precision, describe
+from ..provenance import stamp
 from ..run import Run
 
 
@@ -24,8 +26,8 @@ def case(run: Run, count: int, steps: int, device: str) -> dict[str, float]:
     return {"images_per_second": speed, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6}
 
 
-def measure(runs: list[Run], counts: list[int], steps: int, device: torch.device) -> list[dict[str, Any]]:
-    """A line per number of images and run; the runs differ in their batch."""
+def measure(runs: list[Run], counts: list[int], steps: int, device: torch.device) -> dict[str, Any]:
+    """Under ``cases`` a line per number of images and run; the runs differ in their batch."""
     lines = []
     for count in counts:
         for run in runs:
@@ -33,4 +35,5 @@ def measure(runs: list[Run], counts: list[int], steps: int, device: torch.device
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
                 found = pool.submit(case, run, count, steps, device.type).result()
             lines.append({"images": count, "batch_size": run.recipe.batch_size, **found})
-    return lines
+    precision = choose_precision(runs[0].recipe.precision, device)
+    return {"cases": lines, "steps": steps, "provenance": {**stamp(), **describe(device, precision)}}

@@ -1,16 +1,22 @@
 """What the training loop is worth: images per second beside a plain loop, and which part of it gives how much.
 
 The plain loop is that of released mixup codes: one PIL image at a time through a DataLoader, fp32, NCHW, eager, SGD as
-it comes. Each further loop adds one thing to the one before; the last is the product itself. All are interleaved in
-one process, so that the ratios hold on a loaded machine.
+it comes. Each further loop adds one thing to the one before; then comes the product itself, and on a CPU the product
+as boards of small runs are trained: a run a core, side by side. All are interleaved, so that the ratios hold on a
+loaded machine.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from multiprocessing import get_context
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,6 +33,7 @@ from ..stream import StreamingLoader
 from ..train import make_loader
 
 Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
+_loop: cost.Timed
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
@@ -94,6 +101,36 @@ class Loop:
         return (time.perf_counter() - start) / steps
 
 
+class SideBySide:
+    """A process a core, each with a run of its own on one thread."""
+
+    def __init__(self, run: Run, images: data.Images, cores: int, stack: ExitStack) -> None:
+        context = get_context("spawn")
+        self.pools = [
+            stack.enter_context(ProcessPoolExecutor(1, context, set_up, (run, images.x.numpy(), images.y.numpy())))
+            for _ in range(cores)
+        ]
+
+    def seconds(self, steps: int) -> float:
+        """Seconds a batch: those of all processes are counted."""
+        start = time.perf_counter()
+        for step in [pool.submit(steps_here, steps) for pool in self.pools]:
+            step.result()
+        return (time.perf_counter() - start) / (steps * len(self.pools))
+
+
+def set_up(run: Run, x: np.ndarray, y: np.ndarray) -> None:
+    """In a process of its own, whose loop outlives the call."""
+    global _loop
+    torch.set_num_threads(1)
+    images = data.Images(torch.from_numpy(x), torch.from_numpy(y), torch.arange(len(x)))
+    _loop = cost.Timed(run, images, torch.device("cpu"))
+
+
+def steps_here(steps: int) -> None:
+    _loop.seconds(steps)
+
+
 def synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -154,14 +191,18 @@ def measure(
     size = 8192 if device.type == "cuda" else 2048
     types = {"fp32": torch.float32, "bf16": torch.bfloat16}
     peaks = [{name: matmul_peak(device, dtype, size) for name, dtype in types.items()}]
-    timed = loops(run, images, device, compiled)
-    for one in timed.values():
-        one.seconds(2)  # warm-up
-    table: dict[str, list[float]] = {name: [] for name in timed}
-    order = list(timed)
-    for r in range(rounds):
-        for name in order[r % len(order) :] + order[: r % len(order)]:
-            table[name].append(timed[name].seconds(steps))
+    timed, cores = loops(run, images, device, compiled), os.cpu_count() or 1
+    table: dict[str, list[float]] = {}
+    with ExitStack() as stack:
+        if device.type == "cpu" and cores > 1:
+            timed["product, a run a core"] = SideBySide(run, images, cores, stack)
+        for name, one in timed.items():
+            one.seconds(2)  # warm-up
+            table[name] = []
+        order = list(timed)
+        for r in range(rounds):
+            for name in order[r % len(order) :] + order[: r % len(order)]:
+                table[name].append(timed[name].seconds(steps))
     peaks.append({name: matmul_peak(device, dtype, size) for name, dtype in types.items()})
     peak = {name: max(p[name] for p in peaks) for name in types}
     flop, batch = flop_per_image(run, images), run.recipe.batch_size
