@@ -15,8 +15,7 @@ from typer.testing import CliRunner, Result
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 settings.register_profile("suite", deadline=None, max_examples=40, derandomize=True, database=None)
-settings.register_profile("long", settings.get_profile("suite"), max_examples=10_000, derandomize=False)
-settings.load_profile("suite")  # by hand, before a release: pytest tests/test_strangers.py --hypothesis-profile long
+settings.load_profile("suite")
 
 Cli = Callable[..., Result]
 
