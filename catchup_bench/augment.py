@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .hardware import send
+
 ATTEMPTS = 10
 AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 CHANCES = 2 * ATTEMPTS + 2
@@ -106,10 +108,10 @@ def color_jitter(x: Tensor, chance: Tensor, strength: float) -> Tensor:
 def lighting(x: Tensor, normal: Tensor, deviation: float) -> Tensor:
     """Colours moved along the principal components of ImageNet's (Krizhevsky et al., 2012), kept in [0,1].
 
-    ``x`` is B×3×H×W in [0,1], ``normal`` standard normal, 3×B.
+    ``x`` is B×3×H×W in [0,1], ``normal`` standard normal, 3×B, on the CPU.
     """
     components = torch.tensor(COMPONENTS) * torch.tensor(VARIANCES) * deviation
-    shift = (components @ normal).T.to(x.device)
+    shift = send((components @ normal).T, x.device)
     return (x + shift[:, :, None, None]).clamp(0, 1)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli_options import DataDir, Device, DryRun, Json, ModelName, Runs, Set, Variant, Width, show
+from .cli_options import DataDir, Device, DryRun, Engine, Json, ModelName, Runs, Set, Variant, Width, show
 
 if TYPE_CHECKING:
     from .evaluate import Subject
@@ -32,6 +32,7 @@ def evaluate(
     runs: Runs = Path("runs"),
     data_dir: DataDir = None,
     device: Device = "auto",
+    engine: Engine = "auto",
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -43,9 +44,9 @@ def evaluate(
     from .slices import Slice
 
     part = Slice.parse(slice_)
-    from . import data, report
+    from . import data, report, results
     from . import evaluate as evaluation
-    from .hardware import choose_device
+    from .hardware import choose_device, choose_engine
     from .names import parse_settings
     from .plan import model_spec
     from .progress import EvaluationBar
@@ -56,6 +57,7 @@ def evaluate(
         suite, settings["ood"] = [*suite, "ood"], settings.get("ood", {}) | {"out": ood}
     suites = evaluation.make_suites(suite, settings)
     where = choose_device(device)
+    engine = choose_engine(engine, where)
     subjects: list[tuple[Path, str, Callable[[], Subject]]]
     if checkpoint is None:
         folders = evaluation.select(runs, which, suites, data_dir, part)
@@ -78,9 +80,12 @@ def evaluate(
         bar.start([(n, s.passes(c)) for f, by in todo.items() for n, s in resolved[f].items() for c in by[n]])
         for folder, _, make in subjects:
             outcomes[folder] = evaluation.evaluate(
-                make(), resolved[folder], device=where, data_dir=data_dir, part=part,
+                make(), resolved[folder], device=where, data_dir=data_dir, part=part, engine=engine,
                 tell=lambda condition, o: bar.finished(condition, o.error, o.suite),
             )  # fmt: skip
+    if engine == "graphs":
+        reasons = {s.provenance.get("eager") for f in outcomes for s in results.stored(f).values()} - {None}
+        typer.echo("".join(f"some conditions were evaluated eagerly: {why}\n" for why in reasons), err=True, nl=False)
     if as_json:
         return show({str(f): report.outcomes_json(found) for f, found in outcomes.items()})
     report.print_outcomes({f.name: report.summarise(found, resolved[f]) for f, found in outcomes.items()})

@@ -16,7 +16,8 @@ from .checkpoint import load_weights, num_classes, read_weights
 from .errors import NothingSelected, RunFailed, UsageError
 from .files import sweep, write_json
 from .foreign import rename
-from .hardware import describe
+from .graphs import CudaGraphs, Forward
+from .hardware import choose_engine, describe
 from .models import MODELS
 from .provenance import stamp
 from .run import LOADED, ZOO, Loaded, ModelSpec, plain, read_folder
@@ -161,9 +162,11 @@ def evaluate(
     data_dir: Path | None = None,
     part: Slice = WHOLE,
     tell: Tell | None = None,
+    engine: str = "auto",
 ) -> dict[str, results.Outcome]:
     """Evaluate what is missing of ``part`` of resolved ``suites``; all outcomes of the subject. Repeating is resuming,
-    and the parts, evaluated anywhere, have the outcomes of the whole."""
+    and the parts, evaluated anywhere, have the outcomes of the whole. ``engine`` is as for :func:`choose_engine`."""
+    captured = Forward(subject.net, CudaGraphs(device)) if choose_engine(engine, device) == "graphs" else None
     todo = missing(subject.folder, suites, part)
     if any(todo.values()):
         images = data.load(subject.dataset, "test", data_dir)
@@ -175,6 +178,7 @@ def evaluate(
             device=device,
             batch_size=batch_size(images),
             data_dir=data_dir or data.default_folder(),
+            captured=captured,
         )
         check_logits(context)
         stated = {"checkpoint": subject.checkpoint, "test_sha256": images.digest()}
@@ -190,13 +194,13 @@ def _run_suite(
     subject: Subject, name: str, suite: Suite, context: Context, conditions: list[str], tell: Tell | None
 ) -> None:
     where = {**stamp(), **describe(context.device, "fp32")}
-    left = list(conditions)
+    left, captured = list(conditions), context.captured
     while left:
         try:
             for condition, found in suite.run(context, list(left)):
                 found = found if isinstance(found, Found) else Found(found)
                 outcome = results.Outcome.of(found.bits.numpy(), name, as_json(suite.protocol(condition)), found.values)
-                results.store(subject.folder, condition, outcome, where)
+                results.store(subject.folder, condition, outcome, where | captured.facts() if captured else where)
                 left.remove(condition)
                 if tell is not None:
                     tell(condition, outcome)
@@ -205,6 +209,8 @@ def _run_suite(
             if context.batch_size == 1:
                 raise RunFailed(f"{name}: the device's memory does not hold one image's evaluation") from None
             context = replace(context, batch_size=context.batch_size // 2)
+            if captured is not None:
+                captured.release("the device's memory does not hold the graphs")
         torch.cuda.empty_cache()
 
 

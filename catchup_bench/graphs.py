@@ -1,4 +1,5 @@
-"""Training steps captured as CUDA graphs, one for each plan of a method. Not measured yet.
+"""Training steps captured as CUDA graphs, one for each plan of a method, and the passes of an evaluation, one for each
+shape of batch. Unmeasured: no GPU was at hand.
 
 A step of a small network is hundreds of short kernels, and the host takes longer to launch them than the device to run
 them; a captured step is launched at once. What is captured is the eager step itself, so nothing here knows what it
@@ -27,7 +28,7 @@ TOLERANCE = {"bf16": 0.03, "fp32": 0.003}
 """Relative distance up to which two steps are the same: kernels may add in another order each time they run."""
 
 Act = Callable[[], Tensor]
-"""Take one step; its loss."""
+"""Take one step, or make one pass; the loss, or the logits."""
 
 
 class Step(Protocol):
@@ -42,8 +43,8 @@ class Backend(Protocol):
     def warm_up(self, act: Act) -> None:
         """Run ``act`` as often as a capture needs it. Raises :class:`RuntimeError` when it cannot be captured."""
 
-    def capture(self, act: Act, gen: torch.Generator) -> Act:
-        """``act``, which draws from ``gen``, as something that can be replayed; it need not have run."""
+    def capture(self, act: Act, gen: torch.Generator | None) -> Act:
+        """``act``, which draws from ``gen`` if it draws, as something that can be replayed; it need not have run."""
 
 
 class CudaGraphs:
@@ -68,23 +69,29 @@ class CudaGraphs:
         finally:
             current.wait_stream(self.stream)
 
-    def capture(self, act: Act, gen: torch.Generator) -> Act:
+    def capture(self, act: Act, gen: torch.Generator | None) -> Act:
         graph = torch.cuda.CUDAGraph()
-        if TorchVersion(torch.__version__) < "2.14":  # later ones find the generator, and warn of this
+        if (
+            gen is not None and TorchVersion(torch.__version__) < "2.14"
+        ):  # later ones find the generator, and warn of this
             graph.register_generator_state(gen)
         try:
             # thread_local: the thread of a data loader that pins memory may go on
             with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
-                loss = act()
+                out = act()
         except RuntimeError as err:
-            reason = " ".join(str(err).split())[:200]
-            raise RunFailed(f"this step cannot be captured as a CUDA graph ({reason}): use --engine eager") from err
+            raise RunFailed(f"this cannot be captured as a CUDA graph ({reason(err)}): use --engine eager") from err
 
         def replay() -> Tensor:
             graph.replay()
-            return loss
+            return out
 
         return replay
+
+
+def reason(err: RuntimeError) -> str:
+    """What torch says of it, in one line."""
+    return " ".join(str(err).split())[:200]
 
 
 @contextmanager
@@ -101,15 +108,18 @@ def no_waiting() -> Iterator[None]:
 
 
 class Snapshot:
-    """All that a step changes: tensors of the network (``extra`` included) and of the optimiser, and generators."""
+    """All that a step changes: tensors of the network (``extra`` included) and of the optimiser, and generators. A pass
+    has neither an optimiser nor a generator of its own."""
 
-    def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer, gen: torch.Generator) -> None:
+    def __init__(
+        self, net: nn.Module, optimizer: torch.optim.Optimizer | None = None, gen: torch.Generator | None = None
+    ) -> None:
         self.net, self.optimizer, self.gen = net, optimizer, gen
         self.slots: list[tuple[str, dict[str, Any], str, Tensor, Tensor]]
         self.slots = [(name, home, key, home[key], home[key].detach().clone()) for name, home, key in self.find()]
         self.places: list[int] = [slot[3].data_ptr() for slot in self.slots]
         self.device = next(net.parameters()).device
-        self.states = gen.get_state(), torch.get_rng_state(), self.default_state()
+        self.states = None if gen is None else gen.get_state(), torch.get_rng_state(), self.default_state()
 
     def find(self) -> Iterator[tuple[str, dict[str, Any], str]]:
         """Name, the dictionary that holds it and its key there, of every tensor."""
@@ -118,7 +128,8 @@ class Snapshot:
             for name, module in self.net.named_modules()
             for home in (module._parameters, module._buffers, vars(module))
         ]
-        homes += [("optimizer", state) for state in self.optimizer.state.values()]
+        if self.optimizer is not None:
+            homes += [("optimizer", state) for state in self.optimizer.state.values()]
         for name, home in homes:
             yield from ((f"{name}.{key}", home, key) for key, held in home.items() if isinstance(held, Tensor))
 
@@ -136,6 +147,10 @@ class Snapshot:
         ]
         return names + [name for name, home, key in self.find() if (id(home), key) not in kept]
 
+    def written(self) -> list[str]:
+        """The tensors that hold other values now. Reads from the device."""
+        return [name for name, _, _, held, value in self.slots if not torch.equal(held, value)]
+
     @torch.no_grad()
     def restore(self) -> None:
         """Everything as it was, in the same tensors."""
@@ -145,7 +160,8 @@ class Snapshot:
         for _, home, key, held, value in self.slots:
             home[key] = held
             held.copy_(value)
-        self.gen.set_state(self.states[0])
+        if self.gen is not None and self.states[0] is not None:
+            self.gen.set_state(self.states[0])
         torch.set_rng_state(self.states[1])
         if self.states[2] is not None:
             torch.cuda.set_rng_state(self.states[2], self.device)
@@ -229,7 +245,7 @@ class Graphs:
             self.backend.warm_up(act)
             moved = before.moved()
         except RuntimeError as err:
-            self.fallen[plan] = " ".join(str(err).split())[:200]
+            self.fallen[plan] = reason(err)
             return
         finally:
             before.restore()
@@ -267,3 +283,68 @@ def off(found: tuple[list[Tensor], list[Tensor]], wanted: tuple[list[Tensor], li
         return math.inf
     far = [(a - b).norm() / b.norm().clamp_min(1e-30) for a, b in zip(found[0], wanted[0], strict=True)]
     return float(torch.stack(far).amax())
+
+
+class Forward:
+    """Passes of a network that is being evaluated, to be called in inference mode. A shape and layout of batch runs
+    eagerly when it first comes, and is captured when it comes again.
+
+    A replay has to give the logits of the eager pass to the last bit. If one does not, or if the network cannot be
+    captured, all passes are eager from then on, and ``fallen`` tells why.
+    """
+
+    def __init__(self, net: nn.Module, backend: Backend) -> None:
+        self.net, self.backend = net, backend
+        self.seen: set[Hashable] = set()
+        self.replays: dict[Hashable, tuple[Tensor, Act]] = {}
+        self.fallen = ""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Logits of the batch, still on the device and the caller's own."""
+        key = x.shape, x.stride(), x.dtype  # another layout may take other kernels, whose sums differ in the last bit
+        if key in self.seen and key not in self.replays and not self.fallen:
+            self.add(key, x)
+        self.seen.add(key)
+        if key not in self.replays:
+            logits: Tensor = self.net(x)
+            return logits
+        own, replay = self.replays[key]
+        own.copy_(x)
+        return replay().clone()
+
+    def facts(self) -> dict[str, Any]:
+        """How passes are made, and why eagerly."""
+        return {"engine": "graphs"} | ({"eager": self.fallen} if self.fallen else {})
+
+    def release(self, why: str) -> None:
+        """Free what the graphs hold, and go on eagerly."""
+        self.fallen = why
+        self.replays.clear()
+
+    def add(self, key: Hashable, x: Tensor) -> None:
+        """Capture the pass of batches like ``x``, or find out why it cannot be; reads from the device."""
+        own = x.clone()
+
+        def act() -> Tensor:
+            logits: Tensor = self.net(own)
+            return logits
+
+        before = Snapshot(self.net)
+        try:
+            self.backend.warm_up(act)
+            changed = before.moved() or before.written()
+        except RuntimeError as err:
+            return self.release(reason(err))
+        finally:
+            before.restore()
+        if changed:
+            return self.release(f"the network writes to {', '.join(changed[:3])} when it is evaluated")
+        replay = self.backend.capture(act, None)
+        same = True
+        for probe in (1 - x, x):  # also on images that the capture has not seen
+            own.copy_(probe)
+            same = torch.equal(replay(), self.net(probe)) and same
+        before.restore()  # the numbers that a random network drew
+        if not same:
+            return self.release("the network gives other logits when captured")
+        self.replays[key] = own, replay

@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .errors import UsageError
 
@@ -33,7 +34,8 @@ def choose_precision(wanted: str, device: torch.device) -> str:
 
 
 def choose_engine(name: str, device: torch.device, processes: int = 1) -> str:
-    """How training steps are run: ``eager``, or ``graphs``, captured once for each plan. ``auto`` is ``eager``."""
+    """How training steps and the passes of an evaluation are run: ``eager``, or ``graphs``, captured once for each plan
+    or shape of batch. ``auto`` is ``eager``."""
     if name not in ("auto", "eager", "graphs"):
         raise UsageError(f"unknown engine {name!r}: it is one of: auto, eager, graphs")
     if name == "graphs" and device.type != "cuda":
@@ -41,6 +43,13 @@ def choose_engine(name: str, device: torch.device, processes: int = 1) -> str:
     if name == "graphs" and processes > 1:
         raise UsageError("--engine graphs captures the steps of one process, not of several: use --engine eager")
     return "eager" if name == "auto" else name
+
+
+def send(x: Tensor, device: torch.device) -> Tensor:
+    """``x`` on ``device``. The host does not wait, as it would for a copy out of memory that is not pinned."""
+    if device.type == "cpu" or x.device.type != "cpu":
+        return x.to(device)
+    return x.pin_memory().to(device, non_blocking=True)
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def do(job: Job, settings: dict[str, dict[str, Any]], place: Place, clock: Until
         folder = train(job.run, place.runs, device=device, data_dir=place.data_dir, report=clock, engine=place.engine)
         subject = trained(folder, device)
     suites = resolve(make_suites(job.suites, settings), job.run.dataset.name, place.data_dir)
-    evaluate(subject, suites, device=device, data_dir=place.data_dir, tell=clock.check)
+    evaluate(subject, suites, device=device, data_dir=place.data_dir, tell=clock.check, engine=place.engine)
     return time.monotonic() - start
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from . import augment
 from .data import Files, Images
 from .errors import UsageError
+from .hardware import send
 from .parallel import ALONE, Group
 from .run import derive
 
@@ -62,7 +63,7 @@ class TrainingBatches(Generic[Source]):
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """(x, y) of the batches of one epoch: x float32 B×3×H×W in [0,1], channels_last."""
         normal, chance = self.draw_colours(epoch)
-        chance = chance.to(self.y.device)
+        chance = send(chance, self.y.device)
         for step, (x, y) in enumerate(self.cropped(epoch)):
             rows = self.rows(step)
             x = to_unit(x)
@@ -127,7 +128,7 @@ class Loader(TrainingBatches[Images]):
         order, place, mirrored = self.draw(epoch)
         if self.crop == "resized":
             place = augment.resized_boxes(place, *self.images.x.shape[1:3])
-        order, place, mirrored = (t.to(self.y.device) for t in (order, place, mirrored))
+        order, place, mirrored = (send(t, self.y.device) for t in (order, place, mirrored))
         for step in range(self.steps):
             rows = self.rows(step)
             i = order[rows]
@@ -141,6 +142,6 @@ class Loader(TrainingBatches[Images]):
 
 
 def batches(images: Images, batch_size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """(x, y, index) in order, without augmentation, for evaluation."""
+    """(x, y, index) in order, without augmentation, for evaluation; ``index`` stays on the CPU."""
     for x, y, index in zip(*(t.split(batch_size) for t in (images.x, images.y, images.index)), strict=True):
-        yield to_unit(x.to(device, non_blocking=True)), y.to(device, non_blocking=True), index
+        yield to_unit(send(x, device)), send(y, device), index

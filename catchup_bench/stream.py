@@ -17,6 +17,7 @@ from . import augment
 from .data import Files
 from .data.pictures import opened, shrunk
 from .errors import UsageError
+from .hardware import send
 from .hardware import workers as default_workers
 from .loader import TrainingBatches
 
@@ -62,11 +63,11 @@ class StreamingLoader(TrainingBatches[Files]):
             for step in range(self.steps)
         ]  # fmt: skip
         device = self.y.device
-        y = self.y[order.to(device)]
+        y = self.y[send(order, device)]
         for step, (x, problem) in enumerate(self.stream):
             if problem:
                 raise UsageError(problem)
-            yield x.to(device, non_blocking=True), y[self.rows(step)]
+            yield send(x, device), y[self.rows(step)]
 
 
 class _Plan:

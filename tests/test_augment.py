@@ -95,6 +95,13 @@ def test_lighting_moves_along_the_components() -> None:
     assert torch.allclose(moved[1, :, 2, 3], -0.2 * 0.0188 * second, atol=1e-6)
 
 
+def test_lighting_never_changes() -> None:
+    """Recorded trainings depend on its last bit."""
+    x, normal = torch.rand(7, 3, 4, 4, generator=torch.Generator().manual_seed(0)), torch.randn(3, 50)[:, 9:16]
+    shift = (torch.tensor(augment.COMPONENTS) * torch.tensor(augment.VARIANCES) * 0.1) @ normal
+    assert torch.equal(augment.lighting(x, normal, 0.1), (x + shift.T.to(x.device)[:, :, None, None]).clamp(0, 1))
+
+
 @given(st.integers(2, 9), st.data())
 def test_mirrored_padding_is_torchs(size: int, data: st.DataObject) -> None:
     pad = data.draw(st.integers(0, size - 1))

@@ -1,10 +1,14 @@
 """Batches: the same crops and flips as a per-image loop, and an order that depends on seed and epoch alone."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
+from catchup_bench import augment
 from catchup_bench.data import Images
 from catchup_bench.loader import Loader, batches, to_unit
+
+from .waiting import DEVICE, Waits
 
 CPU = torch.device("cpu")
 
@@ -94,3 +98,18 @@ def test_resized_crops_depend_on_seed_and_epoch_alone() -> None:
 
     assert torch.allclose(pixels(5, 0), pixels(23, 0), atol=1e-6)
     assert not torch.allclose(pixels(5, 0), pixels(5, 1), atol=0.1)
+
+
+@pytest.mark.parametrize("crop", ["pad", "resized"])
+def test_no_batch_waits_for_the_device(crop: str) -> None:
+    def waits(batch_size: int) -> int:
+        made = Loader(
+            images(), batch_size, seed=0, pad=1, flip=True, drop_last=False, device=DEVICE, crop=crop, color_jitter=0.4,
+            lighting=0.1,
+        )  # fmt: skip
+        augment.colour_constants(DEVICE)
+        with Waits() as seen:
+            assert len(list(made.epoch(0))) == len(made)
+        return seen.count
+
+    assert waits(23) == waits(2) == 0

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..data import Images, subset
 from ..errors import UsageError
+from ..graphs import Forward
 from ..loader import batches
 from ..results import Outcome
 
@@ -25,7 +26,8 @@ GROUPS = {"robustness": ("clean", "fgsm", "corruption", "deformation")}
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a suite is given: the network, the test images in official order, and what the dataset says of them."""
+    """What a suite is given: the network, the test images in official order, and what the dataset says of them.
+    ``captured`` makes its passes where they are captured; attacks need the gradient, and take ``net``."""
 
     net: nn.Module
     images: Images
@@ -34,6 +36,13 @@ class Context:
     device: torch.device
     batch_size: int
     data_dir: Path
+    captured: Forward | None = None
+
+    @torch.inference_mode()
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of a batch, B×K, on the device."""
+        logits: Tensor = (self.net if self.captured is None else self.captured)(x)
+        return logits
 
 
 @dataclass(frozen=True)
@@ -100,9 +109,14 @@ def correct(context: Context, change: Callable[[Tensor, Tensor, Tensor], Tensor]
     found = []
     for x, y, index in batches(context.images, context.batch_size, context.device):
         x = x if change is None else change(x, y, index)
-        with torch.inference_mode():
-            found.append(context.net(x).argmax(1) == y)
-    return torch.cat(found).cpu()
+        found.append(context.forward(x).argmax(1) == y)
+    return fetch(found)
+
+
+def fetch(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """What the batches of a condition left on the device, as one tensor on the CPU. Nothing else that a suite does with
+    the outputs of a network may wait for the device."""
+    return torch.cat(list(parts), dim).cpu()
 
 
 def balanced(images: Images, count: int, dataset: str, option: str = "images") -> Images:

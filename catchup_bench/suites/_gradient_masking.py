@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..draws import stream
+from ..hardware import send
 from ..loader import batches
-from . import Context
+from . import Context, fetch
 
 ZERO_SHARE = 0.005
 """Share of images without a gradient above which cross-entropy is no fair loss to attack."""
@@ -53,15 +54,11 @@ def sweep(context: Context, eps: Sequence[float], direction: Direction) -> list[
         sign = direction(x, y, index)
         still.append((sign == 0).flatten(1).all(1))
         for e, bits, loss in zip(eps, right, losses, strict=True):
-            with torch.inference_mode():
-                logits = context.net((x + e / 255 * sign).clamp(0, 1))
-                bits.append(logits.argmax(1) == y)
-                loss.append(F.cross_entropy(logits, y, reduction="none"))
-    count = int(torch.cat(still).sum())
-    return [
-        Seen(torch.cat(b).cpu(), float(torch.cat(loss).double().mean()), count)
-        for b, loss in zip(right, losses, strict=True)
-    ]
+            logits = context.forward((x + e / 255 * sign).clamp(0, 1))
+            bits.append(logits.argmax(1) == y)
+            loss.append(F.cross_entropy(logits, y, reduction="none"))
+    count = int(fetch(still).sum())
+    return [Seen(fetch(b), float(fetch(loss).double().mean()), count) for b, loss in zip(right, losses, strict=True)]
 
 
 def margin_sign(net: nn.Module) -> Direction:
@@ -93,4 +90,4 @@ def uniform(x: Tensor, index: Tensor, *key: str | int) -> Tensor:
     """
     shape = x.shape[1:]
     rows = [stream(*key, i).random(shape, dtype=np.float32) for i in index.tolist()]
-    return torch.from_numpy(np.stack(rows)).to(x.device).mul_(2).sub_(1)
+    return send(torch.from_numpy(np.stack(rows)), x.device).mul_(2).sub_(1)

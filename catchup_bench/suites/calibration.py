@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..loader import batches
 from ..results import Outcome
-from . import Context, Found, Suite
+from . import Context, Found, Suite, fetch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +53,8 @@ class Calibration(Suite):
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
         found = []
         for x, y, _ in batches(context.images, context.batch_size, context.device):
-            with torch.inference_mode():
-                found.append(per_image(context.net(x), y))
-        confidence, right, surprise, brier = torch.cat(found, 1).cpu()
+            found.append(per_image(context.forward(x), y))
+        confidence, right, surprise, brier = fetch(found, 1)
         bits = right.bool()
         points = reliability(confidence, bits, self.bins)
         values = {"ece": ece(points), "nll": float(surprise.mean()), "brier": float(brier.mean()), "points": points}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..draws import per_image
+from ..hardware import send
 from . import Context, Suite, correct
 
 RANGES = {
@@ -91,8 +92,6 @@ def warp(x: Tensor, matrices: npt.NDArray[np.float64], fill: Tensor) -> Tensor:
     coords = offset[:, None] + grid[:, :1] * matrices[:, None, :, 0] + grid[:, 1:] * matrices[:, None, :, 1]
     inside = ((coords >= 0) & (coords <= size - 1)).all(2)
     nearest = np.clip(np.floor(coords + 0.5).astype(np.int64), 0, size - 1)
-    source = (
-        torch.from_numpy(nearest[..., 0] * width + nearest[..., 1]).to(x.device)[:, None].expand(-1, x.shape[1], -1)
-    )
-    moved = x.flatten(2).gather(2, source).view_as(x)
-    return torch.where(torch.from_numpy(inside).to(x.device).view(-1, 1, height, width), moved, fill)
+    source = send(torch.from_numpy(nearest[..., 0] * width + nearest[..., 1]), x.device)
+    moved = x.flatten(2).gather(2, source[:, None].expand(-1, x.shape[1], -1)).view_as(x)
+    return torch.where(send(torch.from_numpy(inside), x.device).view(-1, 1, height, width), moved, fill)

@@ -22,7 +22,7 @@ from ..data import Images
 from ..errors import UsageError
 from ..loader import batches
 from ..results import Outcome
-from . import Context, Found, Suite
+from . import Context, Found, Suite, fetch
 
 Array = npt.NDArray[np.float32]
 RECALL = 0.95
@@ -124,12 +124,11 @@ def score(context: Context, images: Images) -> tuple[Tensor, dict[str, Array]]:
     for x, y, _ in batches(images, context.batch_size, context.device):
         if x.shape[2:] != size:
             x = F.interpolate(x, tuple(size), mode="bilinear", antialias=True)
-        with torch.inference_mode():
-            logits = context.net(x)
-            right.append(logits.argmax(1) == y)
-            found.append(strangeness(logits))
-    scores = {name: torch.cat([part[name] for part in found]).cpu().numpy() for name in found[0]}
-    return torch.cat(right).cpu(), scores
+        logits = context.forward(x)
+        right.append(logits.argmax(1) == y)
+        found.append(strangeness(logits))
+    scores = {name: fetch([part[name] for part in found]).numpy() for name in found[0]}
+    return fetch(right), scores
 
 
 def strangeness(logits: Tensor) -> dict[str, Tensor]:

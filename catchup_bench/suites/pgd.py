@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..loader import batches
-from . import Context, Found, Suite, balanced
+from . import Context, Found, Suite, balanced, fetch
 from ._gradient_masking import check_eps, uniform
 
 
@@ -78,8 +78,8 @@ class PGD(Suite):
         for condition in conditions:
             attack = self.attack(replace(context, images=images), self.radius(condition) / 255)
             found = [attack(*batch) for batch in batches(images, context.batch_size, context.device)]
-            right, loss = (torch.cat(part) for part in zip(*found, strict=True))
-            yield condition, Found(right.cpu(), {"loss": float(loss.double().mean()), **stated})
+            right, loss = (fetch(part) for part in zip(*found, strict=True))
+            yield condition, Found(right, {"loss": float(loss.double().mean()), **stated})
 
     def attack(self, context: Context, eps: float) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
         """(x, y, index) → right after all restarts, largest cross-entropy; ``eps`` in pixels of [0,1]."""
@@ -92,10 +92,9 @@ class PGD(Suite):
             for restart in range(self.restarts):
                 with From(eps * uniform(x, index, "pgd-v1", context.dataset, self.seed, restart)):
                     adversarial = attack(x, y)
-                with torch.inference_mode():
-                    logits = context.net(adversarial)
-                    rights.append(logits.argmax(1) == y)
-                    losses.append(F.cross_entropy(logits, y, reduction="none"))
+                logits = context.forward(adversarial)
+                rights.append(logits.argmax(1) == y)
+                losses.append(F.cross_entropy(logits, y, reduction="none"))
             return torch.stack(rights).all(0), torch.stack(losses).amax(0)
 
         return run
