@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .errors import UsageError
 from .files import shallow, write_bytes
-from .foreign import listed, read_state_dict
+from .foreign import listed, load, read_state_dict
 from .run import Run, parse
 
 CARD = "catchup_bench"
@@ -109,7 +109,7 @@ def read_state(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = load(path)
     except Exception as err:  # a truncated archive raises many kinds
         raise UsageError(f"{path} cannot be resumed from ({type(err).__name__}): delete it to start over") from None
     if not isinstance(state, dict):

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from . import corruptions
+from .data.pictures import opened
 from .errors import UsageError
 from .files import write_atomic
 
@@ -49,11 +50,6 @@ def _china() -> Path:
 
 def _square(path: Path, size: int) -> torch.Tensor:
     """uint8 (1, size, size, 3)."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
-    try:
-        with Image.open(path) as image:
-            fitted = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS)
-    except (OSError, UnidentifiedImageError) as err:
-        raise UsageError(f"cannot read the picture {path}: {err}") from None
-    return torch.from_numpy(np.array(fitted))[None]
+    return torch.from_numpy(np.array(ImageOps.fit(opened(path), (size, size), Image.Resampling.LANCZOS)))[None]

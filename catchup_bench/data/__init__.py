@@ -14,7 +14,7 @@ from .cars import CARS
 from .cifar import cifar
 from .cub import CUB
 from .digits import DIGITS
-from .extras import EXTRAS
+from .extras import EXTRAS, Extra
 from .fashion import FASHIONMNIST
 from .folder import folder_dataset
 from .hub import hub_dataset
@@ -86,16 +86,15 @@ def load(name: str, split: Split, folder: Path | None = None, fraction: float = 
 def fetch(name: str, folder: Path | None = None) -> dict[str, Any]:
     """Download a dataset and read it once; what was found. A name of :data:`EXTRAS` is fetched likewise."""
     folder = folder or default_folder()
-    if name in EXTRAS:
-        EXTRAS[name].fetch(folder)
-        return {"dataset": name, **EXTRAS[name].check(folder)}
     if not name.startswith(tuple(PREFIXES)):
         names.pick("dataset", name, [*DATASETS, *EXTRAS])
-    entry = get(name)
+    entry = EXTRAS[name] if name in EXTRAS else get(name)
     if entry.fetch is not None:
         try:
             entry.fetch(folder)
         except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error) as err:
             reason = (str(err) or type(err).__name__).splitlines()[0]
             raise UsageError(f"cannot fetch {name} into {folder}: {reason}") from None
+    if isinstance(entry, Extra):
+        return {"dataset": name, **entry.check(folder)}
     return {"dataset": name, "folder": str(folder)} | {s: len(load(name, s, folder)) for s in entry.splits}

@@ -11,6 +11,7 @@ from .listing import lines
 from .pictures import decoded
 
 TOP = "fgvc-aircraft-2013b"
+MD5 = "d4acdd33327262359767eeaa97a4f732"
 
 
 def variants(folder: Path) -> list[str]:
@@ -42,7 +43,7 @@ def load_aircraft(split: Split, folder: Path) -> Images | Files:
 
 AIRCRAFT = Dataset(
     load=load_aircraft,
-    fetch=lambda folder: unpack(SOURCES["aircraft"].obtain, None, folder, TOP),
+    fetch=lambda folder: unpack(SOURCES["aircraft"].obtain, MD5, folder, TOP),
     num_classes=100,
     classes=lambda folder: len(variants(folder)),
     size=224,

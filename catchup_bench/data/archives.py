@@ -7,11 +7,12 @@ from pathlib import Path
 from ..errors import UsageError
 
 
-def unpack(url: str, md5: str | None, folder: Path, top: str) -> None:
+def unpack(url: str, md5: str, folder: Path, top: str) -> None:
     """Bring ``folder/top`` out of the archive at ``url``, or out of the file of its name that lies in ``folder``.
 
-    torchvision downloads and unpacks: nothing can land outside. Raises :class:`UsageError` for an archive that is
-    not the right one; its own errors and those of the libraries below for what cannot be fetched or read.
+    torchvision downloads and unpacks. Only the archive with this MD5 is opened at all, so none can be a bomb or write
+    outside. Raises :class:`UsageError` for another one that lies there; torchvision's errors and those of the
+    libraries below for what cannot be fetched or read.
     """
     from torchvision.datasets.utils import check_integrity, download_url, extract_archive
 

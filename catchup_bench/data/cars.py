@@ -1,5 +1,7 @@
 """Stanford Cars (Krause et al., 2013) in the layout that torchvision reads."""
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,21 @@ from .images import Dataset, Files, Images
 from .pictures import decoded
 
 TOP = "stanford_cars"
+LARGEST = 2**24
+"""Bytes that a MATLAB file may have and may expand to: 8,144 boxes, labels and names take 3 MB."""
+COMPRESSED = 15
+
+
+def expanded(content: bytes) -> int:
+    """Bytes that the compressed elements of a MATLAB 5 file expand to; counted up to a little more than ``LARGEST``."""
+    order = "<" if content[126:128] == b"IM" else ">"
+    at, total = 128, 0
+    while at + 8 <= len(content) and total <= LARGEST:
+        kind, size = struct.unpack_from(f"{order}II", content, at)
+        if kind == COMPRESSED:
+            total += len(zlib.decompressobj().decompress(content[at + 8 : at + 8 + size], LARGEST + 1))
+        at += 8 + size
+    return total
 
 
 def matlab(path: Path, key: str) -> Any:
@@ -19,6 +36,8 @@ def matlab(path: Path, key: str) -> Any:
     from scipy.io import loadmat
 
     try:
+        if path.stat().st_size > LARGEST or expanded(path.read_bytes()) > LARGEST:
+            raise ValueError("too large")
         return np.atleast_1d(loadmat(path, squeeze_me=True)[key])
     except Exception as err:  # the reader raises many kinds on damaged bytes
         raise UsageError(f"cannot read {key} in {path} ({type(err).__name__}): it is not the official file") from None

@@ -32,7 +32,7 @@ def load_cifar(name: str, split: Split, folder: Path) -> Images:
 
 
 def fetch_cifar(name: str, folder: Path) -> None:
-    """Download through torchvision, which checks the MD5."""
+    """Download through torchvision, which checks the MD5 before it unpacks."""
     from torchvision import datasets
 
     for train in (True, False):

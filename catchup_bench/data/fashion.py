@@ -30,7 +30,7 @@ def load_fashion(split: Split, folder: Path) -> Images:
 
 
 def fetch_fashion(folder: Path) -> None:
-    """Download through torchvision, which checks the MD5."""
+    """Download through torchvision, which checks the MD5 before it unpacks."""
     from torchvision.datasets import FashionMNIST
 
     FashionMNIST(str(folder), download=True)

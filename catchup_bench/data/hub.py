@@ -14,6 +14,7 @@ import torch
 from ..errors import UsageError
 from ..sources import Split
 from .images import Dataset, Images
+from .pictures import decoding
 
 SPLITS = {"train": ("train",), "test": ("test", "validation", "valid")}
 
@@ -50,7 +51,9 @@ def hub_dataset(name: str) -> Dataset:
     """
     part = _part(name, "train")
     labels = part.features[_column(part, "ClassLabel", name)]
-    first = part[0][_column(part, "Image", name)]
+    image = _column(part, "Image", name)
+    with decoding(f"the first image of hf:{name}"):
+        first = part[0][image]
     return Dataset(
         load=lambda split, folder: _images(name, split, folder),
         num_classes=labels.num_classes,
@@ -67,7 +70,8 @@ def hub_dataset(name: str) -> Dataset:
 def _images(name: str, split: Split, folder: Path) -> Images:
     part = _part(name, split)
     image, label = _column(part, "Image", name), _column(part, "ClassLabel", name)
-    pixels = [np.asarray(row.convert("RGB")) for row in part[image]]
+    with decoding(f"an image of hf:{name}"):
+        pixels = [np.asarray(row.convert("RGB")) for row in part[image]]
     if len({p.shape for p in pixels}) != 1:
         raise UsageError(f"hf:{name} has images of several sizes: resize them to one first")
     return Images(torch.from_numpy(np.stack(pixels)), torch.tensor(part[label]), torch.arange(len(pixels)))

@@ -35,11 +35,13 @@ def load_imagenet(split: Split, folder: Path) -> Images | Files:
 def unpack_imagenet(folder: Path) -> None:
     """Unpack the official archives through torchvision, which checks their MD5 and sorts the validation images."""
     from torchvision.datasets import ImageNet
+    from torchvision.datasets.imagenet import parse_devkit_archive
 
     if absent("imagenet", folder) is None:
         return
     if not (folder / "imagenet").is_dir():
         raise UsageError(f"ImageNet cannot be downloaded without an account: {SOURCES['imagenet'].obtain}")
+    parse_devkit_archive(str(folder / "imagenet"))  # torchvision would load any meta.bin that lies there already
     for split in ("train", "val"):
         ImageNet(str(folder / "imagenet"), split)
 

@@ -4,8 +4,10 @@ Pillow shrinks (bilinear, with its low-pass filter), through torchvision's funct
 bytes on every machine.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,17 +23,30 @@ from .images import Files, Images
 Pixels = npt.NDArray[np.uint8]
 View = Callable[[Any, int], Pixels]
 """(Pillow image, size) → size×size×3."""
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")
+"""What is decoded, whatever a file is called: Pillow would hand others to programs, as EPS to Ghostscript."""
 
 
 def opened(path: Path) -> Any:
-    """The picture in ``path`` as a Pillow image in RGB. Raises :class:`UsageError` when it cannot be decoded."""
+    """The picture in ``path`` as a Pillow image in RGB. Raises :class:`UsageError` when it cannot be decoded, or has
+    more than Pillow's ``MAX_IMAGE_PIXELS`` (89 million)."""
     from PIL import Image
 
+    with decoding(f"the image {path}"), Image.open(path, formats=FORMATS) as picture:
+        return picture.convert("RGB")
+
+
+@contextmanager
+def decoding(what: str) -> Iterator[None]:
+    """Whatever Pillow raises, as one :class:`UsageError` naming ``what``; its warning of decompression bombs, too."""
+    from PIL import Image
+
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
     try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as err:
-        raise UsageError(f"cannot read the image {path}: {str(err).splitlines()[0]}") from None
+        yield
+    except Exception as err:  # damaged bytes raise many kinds
+        reason = (str(err) or type(err).__name__).splitlines()[0]
+        raise UsageError(f"cannot read {what}: {reason}") from None
 
 
 def shrunk(picture: Any, size: int) -> Any:
