@@ -154,7 +154,7 @@ SOURCES = {
         homepage="https://zenodo.org/records/2535967",
         licence=CIFAR_C,
         size="2.7 GiB",
-        obtain="https://zenodo.org/records/2535967/files/CIFAR-10-C.tar",
+        obtain="https://zenodo.org/records/2535967, through robustbench",
     ),
     "cifar100-c": Source(
         needs=tuple(f"CIFAR-100-C/{p}" for p in CORRUPTED),
@@ -163,7 +163,7 @@ SOURCES = {
         homepage="https://zenodo.org/records/3555552",
         licence=CIFAR_C,
         size="2.7 GiB",
-        obtain="https://zenodo.org/records/3555552/files/CIFAR-100-C.tar",
+        obtain="https://zenodo.org/records/3555552, through robustbench",
     ),
     "frost": Source(
         needs=tuple(f"frost/{p}" for p in ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")),

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from catchup_bench import cache, data, sources
-from catchup_bench.data import cub, extras, tiny
+from catchup_bench.data import cub, tiny
 from catchup_bench.errors import UsageError
 
 from . import layouts, real_data
@@ -397,21 +397,53 @@ def npy(array: Any) -> bytes:
     return out.getvalue()
 
 
-def test_corrupted_sets_are_unpacked_and_checked(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.filterwarnings("ignore")
+def test_corrupted_sets_are_fetched_by_robustbench(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own downloader, with a record and an archive in place of the network."""
+    from catchup_bench.robustbench_bridge import module
+
     corrupted(tmp_path / "made" / "CIFAR-100-C", 100, 100)
-    out, archive = tmp_path / "out", tmp_path / "out" / "CIFAR-100-C.tar"
-    out.mkdir()
-    with tarfile.open(archive, "w") as tar:
+    with tarfile.open(tmp_path / "made.tar", "w") as tar:
         tar.add(tmp_path / "made" / "CIFAR-100-C", "CIFAR-100-C")
+    content = (tmp_path / "made.tar").read_bytes()
+    digest = hashlib.md5(content).hexdigest()
     small = {**vars(sources.SOURCES["cifar100-c"]), "counts": {"test": 500}}
     monkeypatch.setitem(sources.SOURCES, "cifar100-c", sources.Source(**small))
-    monkeypatch.setitem(extras.MD5, "cifar100-c", md5(archive))
+
+    class Response:
+        def __init__(self, url: str) -> None:
+            self.url = url
+
+        def json(self) -> Any:
+            file = {"key": "CIFAR-100-C.tar", "links": {"self": "https://z/f/CIFAR-100-C.tar"}, "size": len(content)}
+            return {"files": [{**file, "checksum": f"md5:{digest}"}]}
+
+        def __enter__(self) -> "Response":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def raise_for_status(self) -> None: ...
+
+        def iter_content(self, chunk_size: int) -> list[bytes]:
+            return [content]
+
+    monkeypatch.setattr(module("zenodo_download").requests, "get", lambda url, **_: Response(url))
+    out = tmp_path / "out"
     found = as_json(cli("data", "fetch", "cifar100-c", "--data-dir", out, "--json"))
-    assert (found["arrays"], found["images"]) == (19, 500)
-    assert {p.name for p in out.iterdir()} == {"CIFAR-100-C", "CIFAR-100-C.tar"}
+    assert (found["arrays"], found["images"]) == (19, 500) and [p.name for p in out.iterdir()] == ["CIFAR-100-C"]
     layouts.put(out / "CIFAR-100-C" / "fog.npy", npy(np.zeros((3, 32, 32, 3), np.uint8)))
     result = cli("data", "check", "cifar100-c", "--data-dir", out)
     assert result.exit_code == 2 and "fog.npy has the shape" in result.stderr
+    digest = "0" * 32
+    result = cli("data", "fetch", "cifar100-c", "--data-dir", tmp_path / "second")
+    assert result.exit_code == 2 and "does not match" in result.stderr and not list((tmp_path / "second").iterdir())
+    with tarfile.open(tmp_path / "made.tar", "a") as tar:
+        tar.add(tmp_path / "made.tar", "../escaped")
+    content = (tmp_path / "made.tar").read_bytes()
+    digest = hashlib.md5(content).hexdigest()
+    result = cli("data", "fetch", "cifar100-c", "--data-dir", tmp_path / "third")
+    assert result.exit_code == 2 and "outside the destination" in result.stderr and not list(tmp_path.rglob("escaped"))
 
 
 def test_frost_is_fetched_where_the_suite_looks(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,6 @@ import numpy as np
 
 from ..errors import UsageError
 from ..sources import SOURCES, absent
-from .archives import unpack
-
-MD5 = {"cifar10-c": "56bf5dcef84df0e2308c6dcbcbbd8499", "cifar100-c": "11f0ed0f1191edbf9fa23466ae6021d3"}
-"""Of the archives, as their records state them."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +21,10 @@ class Extra:
 
 
 def fetch_corrupted(name: str, folder: Path) -> None:
-    unpack(SOURCES[name].obtain, MD5[name], folder, top(name))
+    from ..robustbench_bridge import fetch_corrupted as download
 
-
-def top(name: str) -> str:
-    """The folder of the arrays, below that of the data."""
-    return Path(SOURCES[name].needs[0]).parts[0]
+    if absent(name, folder) is not None:
+        download(name.removesuffix("-c"), folder)
 
 
 def check_corrupted(name: str, folder: Path) -> dict[str, Any]:
@@ -40,16 +34,16 @@ def check_corrupted(name: str, folder: Path) -> dict[str, Any]:
 
     if (error := absent(name, folder)) is not None:
         raise error
-    arrays = folder / top(name)
+    top = folder / Path(SOURCES[name].needs[0]).parts[0]
     count, classes = SOURCES[name].counts["test"], SOURCES[name].classes
-    labels = opened(arrays / "labels.npy", (count,), None)
+    labels = opened(top / "labels.npy", (count,), None)
     if not np.array_equal(np.unique(labels), np.arange(classes)) or not np.array_equal(
         labels, np.tile(labels[: count // 5], 5)
     ):
-        raise UsageError(f"{arrays / 'labels.npy'} are not labels 0 to {classes - 1} of the same images five times")
+        raise UsageError(f"{top / 'labels.npy'} are not labels 0 to {classes - 1} of the same images five times")
     for corruption in corruptions.NAMES:
-        opened(arrays / f"{corruption}.npy", (count, 32, 32, 3), np.dtype(np.uint8))
-    return {"folder": str(arrays), "arrays": len(corruptions.NAMES), "images": count, "classes": classes}
+        opened(top / f"{corruption}.npy", (count, 32, 32, 3), np.dtype(np.uint8))
+    return {"folder": str(top), "arrays": len(corruptions.NAMES), "images": count, "classes": classes}
 
 
 def fetch_frost(folder: Path) -> None:
