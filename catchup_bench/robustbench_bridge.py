@@ -129,6 +129,11 @@ def fetch_corrupted(dataset: str, folder: Path) -> None:
 
     It appears there only when it is whole. Raises :class:`UsageError` when it cannot be fetched.
     """
+    if copy_on_disk() == "torchattacks":  # it asks for a field that Zenodo's answers no longer have
+        raise UsageError(
+            "the downloader of the older robustbench that torchattacks carries no longer works: "
+            "pip install --force-reinstall --no-deps robustbench"
+        )
     links = {d.value: link for d, link in module("data").ZENODO_CORRUPTIONS_LINKS.items()}
     record, archives = links[dataset]
     try:

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from catchup_bench import cache, data, sources
+from catchup_bench import robustbench_bridge as bridge
 from catchup_bench.data import cub, tiny
 from catchup_bench.errors import UsageError
 
@@ -397,11 +398,10 @@ def npy(array: Any) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.skipif(bridge.copy_on_disk() != "robustbench", reason="the robustbench on disk is torchattacks' copy")
 @pytest.mark.filterwarnings("ignore")
 def test_corrupted_sets_are_fetched_by_robustbench(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own downloader, with a record and an archive in place of the network."""
-    from catchup_bench.robustbench_bridge import module
-
     corrupted(tmp_path / "made" / "CIFAR-100-C", 100, 100)
     with tarfile.open(tmp_path / "made.tar", "w") as tar:
         tar.add(tmp_path / "made" / "CIFAR-100-C", "CIFAR-100-C")
@@ -428,7 +428,7 @@ def test_corrupted_sets_are_fetched_by_robustbench(cli: Cli, tmp_path: Path, mon
         def iter_content(self, chunk_size: int) -> list[bytes]:
             return [content]
 
-    monkeypatch.setattr(module("zenodo_download").requests, "get", lambda url, **_: Response(url))
+    monkeypatch.setattr(bridge.module("zenodo_download").requests, "get", lambda url, **_: Response(url))
     out = tmp_path / "out"
     found = as_json(cli("data", "fetch", "cifar100-c", "--data-dir", out, "--json"))
     assert (found["arrays"], found["images"]) == (19, 500) and [p.name for p in out.iterdir()] == ["CIFAR-100-C"]
@@ -444,6 +444,12 @@ def test_corrupted_sets_are_fetched_by_robustbench(cli: Cli, tmp_path: Path, mon
     digest = hashlib.md5(content).hexdigest()
     result = cli("data", "fetch", "cifar100-c", "--data-dir", tmp_path / "third")
     assert result.exit_code == 2 and "outside the destination" in result.stderr and not list(tmp_path.rglob("escaped"))
+
+
+def test_an_old_downloader_is_told(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge, "copy_on_disk", lambda: "torchattacks")
+    result = cli("data", "fetch", "cifar100-c", "--data-dir", tmp_path)
+    assert result.exit_code == 2 and "pip install --force-reinstall --no-deps robustbench" in result.stderr
 
 
 def test_frost_is_fetched_where_the_suite_looks(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
