@@ -54,6 +54,8 @@ def _square(path: Path, size: int) -> torch.Tensor:
     try:
         with Image.open(path) as image:
             fitted = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS)
-    except (OSError, UnidentifiedImageError) as err:
-        raise UsageError(f"cannot read the picture {path}: {err}") from None
+    except UnidentifiedImageError:
+        raise UsageError(f"cannot read the picture {path}: it is no image") from None
+    except OSError as err:
+        raise UsageError(f"cannot read the picture {path}: {err.strerror or err}") from None
     return torch.from_numpy(np.array(fitted))[None]
