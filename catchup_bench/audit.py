@@ -1,6 +1,7 @@
 """Do all records of the leaderboards hold, and do they belong where they lie? Level 1 for whole boards."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from .files import read_json
 from .run import LOADED
 from .table import cell, kept_level
 from .train import weights_file
-from .verify import Verdict, contradictions, verify
+from .verify import Verdict, changed_since_marked, contradictions, verify
 from .verify import keep as keep_mark
 
 
@@ -25,10 +26,12 @@ def records(root: Path) -> list[Path]:
     return found
 
 
-def problems(root: Path) -> Iterator[tuple[Path, str]]:
-    """(record, what does not fit) of all records; nothing where all is well."""
+def problems(root: Path, marks: bool = True) -> Iterator[tuple[Path, str]]:
+    """(record, what does not fit) of all records; nothing where all is well. ``marks``: also a mark of verification
+    that is of other bytes than its record has now."""
     folder = root / "leaderboards" / "results"
     found: dict[str, tuple[boards.Board, dict[Path, boards.Job]]] = {}
+    setups: dict[Path, dict[Path, results.Record]] = {}
     for path in records(root):
         name = path.relative_to(folder).parts[0]
         try:
@@ -36,10 +39,12 @@ def problems(root: Path) -> Iterator[tuple[Path, str]]:
                 board = boards.load(name)
                 found[name] = board, {job.path: job for job in board.jobs()}
             record = results.parse(read_json(path, "record"), path)
+            marked = changed_since_marked(path) if marks else []
         except BenchError as err:
             yield path, str(err)
             continue
-        yield from ((path, text) for text in [*record.problems(), *contradictions(record)])
+        yield from ((path, text) for text in [*record.problems(), *contradictions(record), *marked])
+        setups.setdefault(path.parent.parent, {})[path] = record
         board, cells = found[name]
         job = cells.get(path.relative_to(folder / name))
         if job is None:
@@ -48,6 +53,23 @@ def problems(root: Path) -> Iterator[tuple[Path, str]]:
             yield path, f"it is of run {record.digest}; this cell of board {name} is run {job.run.digest}"
         else:
             yield from ((path, text) for text in off_protocol(record, job, board))
+    for every in setups.values():
+        yield from unlike_others(every)
+
+
+def unlike_others(every: Mapping[Path, results.Record]) -> Iterator[tuple[Path, str]]:
+    """Records of one set-up of a board whose test images, or their number, are not those of most."""
+    images = Counter(record.test_sha256 for record in every.values()).most_common(1)[0][0]
+    counts: dict[str, Counter[int]] = {}
+    for record in every.values():
+        for condition, outcome in record.outcomes.items():
+            counts.setdefault(condition, Counter())[outcome.n] += 1
+    for path, record in every.items():
+        if record.test_sha256 != images:
+            yield path, f"its test images are {record.test_sha256}; those of most records beside it are {images}"
+        for condition, outcome in record.outcomes.items():
+            if outcome.n != (n := counts[condition].most_common(1)[0][0]):
+                yield path, f"{condition} is of {outcome.n} images; that of most records beside it is of {n}"
 
 
 def again(
@@ -67,8 +89,11 @@ def again(
 def off_protocol(record: results.Record, job: boards.Job, board: boards.Board) -> Iterator[str]:
     """Conditions that a column needs and that were evaluated in another way than the board says."""
     suites = make_suites(job.suites, board.settings)
-    said = {c: as_json(suite.protocol(c)) for suite in suites.values() for c in suite.conditions()}
+    said = {c: (name, as_json(suite.protocol(c))) for name, suite in suites.items() for c in suite.conditions()}
     needed = {c for column in board.columns for setup, c in board.weights(column) if setup == job.setup}
     for condition in sorted(needed & said.keys() & record.outcomes.keys()):
-        if record.outcomes[condition].protocol != said[condition]:
-            yield f"{condition} was evaluated with {record.outcomes[condition].protocol}, not {said[condition]}"
+        outcome, (suite, protocol) = record.outcomes[condition], said[condition]
+        if outcome.suite != suite:
+            yield f"{condition} is of suite {suite}, not {outcome.suite}"
+        if outcome.protocol != protocol:
+            yield f"{condition} was evaluated with {outcome.protocol}, not {protocol}"

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from . import paper
+from . import recipe as recipes
 from .errors import UsageError
 from .names import parse_settings
 from .recipe import one_line, read_toml
@@ -23,8 +24,8 @@ STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
 class Entry(BaseModel):
-    """A method of the grid; ``set`` are options other than its defaults, ``label`` then names the row. ``paper`` is the
-    row of the paper's tables that it stands beside, if that is called otherwise."""
+    """A method of the grid, by its name or its file; ``set`` are options other than its defaults, ``label`` then names
+    the row. ``paper`` is the row of the paper's tables that it stands beside, if that is called otherwise."""
 
     model_config = STRICT
     name: str
@@ -33,8 +34,13 @@ class Entry(BaseModel):
     paper: str = ""
 
     @property
+    def own(self) -> str:
+        """The method's name: of a file its stem."""
+        return self.name.rsplit("/", 1)[-1].removesuffix(".py")
+
+    @property
     def row(self) -> str:
-        return self.label or self.name
+        return self.label or self.own
 
     @property
     def printed(self) -> str:
@@ -200,7 +206,7 @@ class Board(BaseModel):
                         overrides=setup.overrides,
                         fraction=setup.fraction,
                         seed=seed,
-                        settings={entry.name: entry.set} if entry.set else {},
+                        settings={entry.own: entry.set} if entry.set else {},
                     )
                     yield Job(run=run, setup=setup.name, label=entry.row, suites=setup.suites)
         yield from map(self.loaded_job, self.loaded)
@@ -276,6 +282,8 @@ def with_recipe(board: Board, recipe: str) -> Board:
     setups = []
     for setup in board.setups:
         other = setup.recipe.removesuffix("-paper").removesuffix(QUICK) + QUICK if recipe == "quick" else recipe
+        if recipe == "quick" and other not in recipes.available():
+            raise UsageError(f"--recipe quick: there is no {other}, a short variant of {setup.recipe}: name a recipe")
         setups.append(setup.model_copy(update={"recipe": other}))
     words = f"recipe {recipe}" if recipe != "quick" else "quick recipes"
     differs = f"{board.differs}; {words}" if board.differs else f"{words} instead of the paper's"

@@ -41,7 +41,7 @@ app.add_typer(bench, name="bench")
 @command(app)
 def train(
     method: Annotated[str, typer.Option(help="Name of a method, or the path of a Python file with one.")],
-    dataset: Annotated[str, typer.Option(help="Name of a dataset, or hf:NAME.")] = "digits",
+    dataset: Annotated[str, typer.Option(help="Name of a dataset, folder:PATH or hf:NAME.")] = "digits",
     fraction: Annotated[float, typer.Option(help="Share of the training images of every class.")] = 1.0,
     model: ModelName = None,
     width: Width = None,

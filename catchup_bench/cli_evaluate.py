@@ -38,8 +38,7 @@ def evaluate(
 ) -> None:
     """Evaluate what is missing of a suite; every condition is kept as soon as it is finished.
 
-    With --slice, n machines take a part each; with a folder of runs that all see that is all, otherwise
-    catchup-bench merge brings the parts together.
+    With --slice, n machines take a part each. Where they share no folder of runs, merge brings the parts together.
     """
     from .slices import Slice
 

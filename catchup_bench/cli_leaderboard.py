@@ -104,8 +104,8 @@ def run_board(
     failed = [] if retry_failed else [job for job in todo if jobs.has_failed(place, job)]
     todo = [job for job in todo if job not in failed]
     if print_:
-        typer.echo("\n".join(jobs.command(name, recipe, job) for job in todo))
-        return
+        commands = [jobs.command(name, recipe, job) for job in todo]
+        return show(commands) if as_json else typer.echo("".join(f"{line}\n" for line in commands), nl=False)
     if dry_run:
         from . import estimate
 

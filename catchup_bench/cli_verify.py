@@ -61,7 +61,7 @@ def verify_all(
     from .render import find_root
 
     place = find_root(root)
-    found = [(str(path.relative_to(place)), text) for path, text in audit.problems(place)]
+    found = [(str(path.relative_to(place)), text) for path, text in audit.problems(place, marks=not keep)]
     checked = len(audit.records(place))
     if as_json:
         show({"records": checked, "problems": [{"record": path, "problem": text} for path, text in found]})

@@ -26,7 +26,10 @@ def unpack(text: str, n: int) -> Bits:
     raw = base64.b64decode(text, validate=True)
     if len(raw) != -(-n // 8):
         raise ValueError(f"{len(raw)} bytes are not the bits of {n} images")
-    return np.unpackbits(np.frombuffer(raw, np.uint8), count=n).astype(bool)
+    bits = np.unpackbits(np.frombuffer(raw, np.uint8)).astype(bool)
+    if bits[n:].any():
+        raise ValueError(f"bits are set beyond those of {n} images")
+    return bits[:n]
 
 
 class Outcome(BaseModel):

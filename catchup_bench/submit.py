@@ -1,6 +1,8 @@
 """A submission: the record of a run, and its method, put where a board looks for them."""
 
 import json
+import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ from . import registry, results
 from .board import Board, Setup
 from .errors import UsageError, VerificationFailed
 from .evaluate import as_json, make_suites, resolve
-from .files import write_atomic, write_text
+from .files import write_bytes
 from .plan import make_run
 from .run import Run
+from .table import cell
 
 
 @dataclass(frozen=True)
@@ -64,16 +67,21 @@ def submit(folder: Path, root: Path, wanted: str | None, label: str | None, data
         conforms(run.method.file)
         shown = run.method.model_copy(update={"file": f"methods/{run.method.name}.py"})
         record = record.model_copy(update={"run": run.model_copy(update={"method": shown})})
-    files = []
-    if method is not None:
-        path, content = method
-        write_atomic(path, lambda p: p.write_bytes(content))
-        files.append(path)
+    files = [] if method is None else [method]
     if entry["label"] not in known:
-        files.append(add_entry(root, name, entry))
+        files.append(with_entry(root, name, entry))
     path = root / "leaderboards" / "results" / name / setup.name / entry["label"] / f"seed{run.seed}.json"
+    if path.exists() and of_other_weights(record, results.read(path)):
+        raise UsageError(f"{path} holds the record of other weights, which stays: give a --label of its own")
+    for file, content in files:
+        write_bytes(file, content)
     results.write(record, path)
-    return Submission(name, entry["label"], run.seed, [*files, path])
+    return Submission(name, entry["label"], run.seed, [*(file for file, _ in files), path])
+
+
+def of_other_weights(record: results.Record, known: results.Record) -> bool:
+    """Whether two records fill the same cell of a board with the outcomes of two trainings."""
+    return cell(record) == cell(known) and record.checkpoint.get("sha256") != known.checkpoint.get("sha256")
 
 
 def place(run: Run, root: Path, wanted: str | None) -> tuple[str, Board, Setup]:
@@ -112,6 +120,10 @@ def complete(record: results.Record, board: Board, setup: Setup, folder: Path, d
 
 def entry_of(run: Run, setup: Setup, label: str | None) -> dict[str, Any]:
     """The row: name, label, and the options that are not the method's own defaults for the dataset."""
+    if label is not None and not (label and re.fullmatch(boards.PLACE, label) and len(label) <= 64):
+        raise UsageError(
+            f"--label {label!r}: it takes 1 to 64 letters, digits, _, . and -, and begins with neither . nor -"
+        )
     method = run.method
     own = make_run(method.file or method.name, setup.dataset).method.options
     changed = {k: v for k, v in as_json(method.options).items() if as_json(own)[k] != v}
@@ -144,19 +156,25 @@ def conforms(name: str) -> None:
         raise VerificationFailed(f"{name} breaks the contract of methods: {'; '.join(broken)}")
 
 
-def add_entry(root: Path, name: str, entry: dict[str, Any]) -> Path:
-    """Write the row into the board's file, as the last of its methods; everything else there stays as it is."""
+def with_entry(root: Path, name: str, entry: dict[str, Any]) -> tuple[Path, bytes]:
+    """The board's file with the row as the last of its methods; everything else there stays as it is. Raises
+    :class:`UsageError` when the file is missing, or written so that there is no telling where the row belongs."""
     path = root / "catchup_bench" / boards.FOLDER / f"{name}.toml"
     if not path.is_file():
         raise UsageError(f"{path} is missing: a submission is made in a checkout of the project; say which with --root")
     text = path.read_text(encoding="utf-8")
-    start = text.index("methods = [")
-    end = text.index("\n]", start) if text[start:].startswith("methods = [\n") else text.index("]", start)
     values = ", ".join(f"{k} = {json.dumps(v)}" for k, v in entry["set"].items())
     plain = not entry["set"] and entry["label"] == entry["name"]
     row = f'"{entry["name"]}"' if plain else (
         f'{{ name = "{entry["name"]}", label = "{entry["label"]}", set = {{ {values} }} }}'
     )  # fmt: skip
-    addition = f"\n  {row}," if text[end] == "\n" else f", {row}"
-    write_text(path, text[:end] + addition + text[end:])
-    return path
+    wanted = tomllib.loads(text)
+    wanted["methods"].append(entry["name"] if plain else entry)
+    for end in (found.start() for found in re.finditer(r"\n?\]", text)):  # a row's options may have brackets too
+        longer = text[:end] + (f"\n  {row}," if text[end] == "\n" else f", {row}") + text[end:]
+        try:
+            if tomllib.loads(longer) == wanted:
+                return path, longer.encode()
+        except tomllib.TOMLDecodeError:
+            continue
+    raise UsageError(f"{path}: no place found for a row in its methods: add {row} there yourself, and submit again")

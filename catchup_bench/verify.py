@@ -32,7 +32,8 @@ def verify(path: Path, run_folder: Path | None, device: torch.device, data_dir: 
     Raises :class:`VerificationFailed` naming what does not fit.
     """
     record = results.parse(read_json(path, "record"), path)
-    if problems := [*record.problems(), *contradictions(record)]:
+    marked = changed_since_marked(path) if run_folder is None else []
+    if problems := [*record.problems(), *contradictions(record), *marked]:
         raise VerificationFailed(f"{path}: {problems[0]}")
     if run_folder is None:
         return Verdict(1, len(record.outcomes), {})
@@ -91,6 +92,15 @@ def compare(record: results.Record, again: dict[str, results.Outcome], path: Pat
 def mark_file(record: Path) -> Path:
     """Beside a record: how far it has been verified."""
     return record.with_name(f"verified-{record.name}")
+
+
+def changed_since_marked(record: Path) -> list[str]:
+    """What to say when the mark beside ``record`` is of other bytes than it has now."""
+    path = mark_file(record)
+    mark = read_json(path, "verification") if path.exists() else {}
+    if not path.exists() or (isinstance(mark, dict) and mark.get("record_sha256") == file_sha256(record)):
+        return []
+    return [f"it was changed after {path.name} was written: verify it with --run FOLDER --keep, or delete that file"]
 
 
 def keep(record: Path, verdict: Verdict) -> None:

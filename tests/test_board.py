@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from catchup_bench import audit, findings, overview, render, results, table, verify
 from catchup_bench import board as boards
-from catchup_bench import findings, overview, render, results, table
 from catchup_bench.errors import NothingSelected, UsageError, VerificationFailed
 from catchup_bench.evaluate import as_json, make_suites
 
@@ -274,3 +275,49 @@ def test_costs_stand_beside_the_papers_as_ratios(root: Path) -> None:
     row = next(r for r in made.rows if r.label == "catchup")
     found = findings.beside_cost(made, row)
     assert found is not None and found.ours == 1.1 and found.printed == pytest.approx(107.8 / 103.8)
+
+
+def test_a_method_of_a_file_is_a_row_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = Path(boards.__file__).parent.parent / "methods" / "inputmixup.py"
+    (tmp_path / "mine.py").write_text(source.read_text())
+    methods = 'methods = ["baseline", "./mine.py", { name = "./mine.py", label = "half", set = { alpha = 0.5 } }]\n'
+    old = TOML[TOML.index("methods = ") : TOML.index("seeds = ")]
+    (tmp_path / "tiny.toml").write_text(TOML.replace(old, methods))
+    board = boards.load("tiny.toml")
+    assert [e.row for e in board.rows] == ["baseline", "mine", "half"]
+    found = {job.path.parent.name: job.run for job in board.jobs()}
+    assert list(found) == ["baseline", "mine", "half"] and found["half"].method.options["alpha"] == 0.5
+
+
+def test_what_was_changed_after_it_was_verified_is_named(root: Path) -> None:
+    path = next((root / "leaderboards" / "results" / "tiny").glob("*/catchup/seed0.json"))
+    verify.keep(path, verify.Verdict(2, 1, {}))
+    assert verify.changed_since_marked(path) == []
+    path.write_text(path.read_text() + "\n")
+    assert "changed after verified-seed0.json" in verify.changed_since_marked(path)[0]
+    with pytest.raises(VerificationFailed, match="changed after verified-seed0"):
+        verify.verify(path, None, torch.device("cpu"))
+    verify.mark_file(path).unlink()
+    assert verify.verify(path, None, torch.device("cpu")).level == 1
+
+
+def test_records_of_other_images_than_most_are_named(root: Path) -> None:
+    folder = root / "leaderboards" / "results" / "tiny"
+    every = {path: results.read(path) for path in sorted(folder.glob("*/*/seed*.json"))}
+    assert list(audit.unlike_others(every)) == []
+    path, record = next(iter(every.items()))
+    every[path] = record.model_copy(update={"test_sha256": "other"})
+    assert [p for p, text in audit.unlike_others(every) if "its test images are other" in text] == [path]
+    longer = record.outcomes["clean"].model_copy(update={"n": 79})
+    every[path] = record.model_copy(update={"outcomes": record.outcomes | {"clean": longer}})
+    assert [text for _, text in audit.unlike_others(every)] == [
+        "clean is of 79 images; that of most records beside it is of 80"
+    ]
+
+
+def test_a_bit_of_no_image_is_damage() -> None:
+    bits = np.ones(5, bool)
+    assert (results.unpack(results.pack(bits), 5) == bits).all()
+    with pytest.raises(ValueError, match="beyond"):
+        results.unpack(results.pack(np.ones(8, bool)), 5)

@@ -39,4 +39,5 @@ def test_what_is_no_picture_is_one_line(cli: Cli, tmp_path: Path) -> None:
     for name in ("text.png", "absent.png"):
         result = cli("data", "contact-sheet", "sheet.png", "--picture", name)
         assert result.exit_code == 2 and f"cannot read the image {name}" in result.stderr
+        assert result.stderr.count(name) == 1
         assert len(result.stderr.strip().splitlines()) == 1 and not (tmp_path / "sheet.png").exists()

@@ -455,7 +455,7 @@ def test_a_severity_outside_1_to_5_is_refused(value: Any) -> None:
 def test_an_unknown_name_suggests_one() -> None:
     with pytest.raises(UsageError, match="unknown corruption 'gausian_noise': did you mean gaussian_noise"):
         corrupt(pictures(1, 32), "gausian_noise", 1)
-    with pytest.raises(UsageError, match="there are gaussian_noise, shot_noise"):
+    with pytest.raises(UsageError, match="It is one of: brightness, contrast"):
         corruptions.parameters("qqq", 32)
 
 

@@ -155,3 +155,5 @@ def test_images_of_several_sizes_are_refused(tmp_path: Path) -> None:
 def test_a_dataset_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot load hf:"):
         data.load(f"hf:{tmp_path / 'nothing'}", "test")
+    with pytest.raises(UsageError, match="hf: needs a name"):
+        data.load("hf:", "test")

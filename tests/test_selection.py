@@ -83,7 +83,7 @@ def test_a_board_is_cut_down_stopped_in_time_and_gone_on_with(cli: Cli, tmp_path
     assert [line.split("--only ")[1] for line in printed] == [
         f"'method={m} seed=0 setup=preactresnet10-w4'" for m in ("baseline", "catchup")
     ]
-    assert not (tmp_path / "runs").exists()
+    assert as_json(cli(*words, "--print", "--json")) == printed and not (tmp_path / "runs").exists()
     told = as_json(cli(*words, "--time-budget", "0.001s", "--json"))
     assert len(told["left"]) == 2 and all(row["n"] == 0 for row in told["rows"])
     cut = as_json(cli(*words, "--only", "method=baseline", "seed=0", "--json"))

@@ -182,3 +182,53 @@ def test_tampering_is_named(submitted: Clone) -> None:
     for (code, text), (_, words) in zip(said, TAMPERED, strict=True):
         assert code == 4 and words in text and "1 of 2 records do not hold" in text
     assert changed[0] == 4 and "this cell of board small is run" in changed[1]
+
+
+def test_a_refused_submission_writes_nothing(submitted: Clone) -> None:
+    """A label that leads out of the board's folder, and a cell that holds the record of other weights."""
+
+    def files() -> dict[Path, bytes]:
+        found = [p for p in submitted.folder.rglob("*") if p.is_file() and p.name != ".lock"]
+        return {p: p.read_bytes() for p in found}
+
+    path = submitted.record("mine")
+    run = next(str(p) for p in (submitted.folder / "runs").iterdir() if json_of(p / "run.json") == 1.0)
+    held = json.loads(path.read_text())
+    held["checkpoint"]["sha256"] = "0" * 64
+    kept = path.read_text()
+    path.write_text(json.dumps(held))
+    before = files()
+    labels = ["../../../evil", ".", 'a"b', "x" * 65, ""]
+    *wrong, other = submitted.call(*[["submit", run, "--label", label] for label in labels], ["submit", run])
+    assert files() == before
+    path.write_text(kept)
+    assert all(code == 2 and "--label" in text and "1 to 64" in text for code, text in wrong), wrong
+    assert other[0] == 2 and "other weights" in other[1]
+
+
+def json_of(path: Path) -> float:
+    return float(json.loads(path.read_text())["method"]["options"]["alpha"])
+
+
+@pytest.mark.parametrize(
+    ("methods", "after"),
+    [
+        ('["baseline", { name = "catchup", set = { layers = [0, 1] } }]', '[0, 1] } }, "mine"]'),
+        ('[\n  "baseline",\n  { name = "catchup", set = { layers = [0] } },\n]', '[0] } },\n  "mine",\n]'),
+        ("[]", None),
+    ],
+)
+def test_a_row_is_added_where_the_methods_end(tmp_path: Path, methods: str, after: str | None) -> None:
+    from catchup_bench.errors import UsageError
+    from catchup_bench.submit import with_entry
+
+    path = tmp_path / "catchup_bench" / "boards" / "small.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(BOARD.replace('["baseline"]', methods))
+    entry = {"name": "mine", "label": "mine", "set": {}}
+    if after is None:
+        with pytest.raises(UsageError, match="yourself"):
+            with_entry(tmp_path, "small", entry)
+        return
+    written, content = with_entry(tmp_path, "small", entry)
+    assert written == path and f"{after}\nseeds = [0]" in content.decode()

@@ -109,3 +109,5 @@ def test_another_recipe_gives_a_page_of_its_own(tmp_path: Path) -> None:
     assert boards.stem("table4", str(tmp_path / "mine.toml")) == "table4-mine"
     with pytest.raises(UsageError, match="unknown recipe"):
         list(boards.load("table4", "cifar100-quik").jobs())
+    with pytest.raises(UsageError, match="no digits-quick, a short variant of digits"):
+        boards.load("digits", "quick")

@@ -7,12 +7,12 @@ name and the image's index, never on the batch around it.
 """
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from .. import names
 from ..errors import UsageError
 from . import blur, colour, digital, elastic, glass, motion, noise, severity, spatter, weather
 from .cells import Draws, cells
@@ -86,10 +86,7 @@ def corrupt(
 
 def parameters(name: str, size: int) -> tuple[Parameters, ...]:
     """The parameters of severities 1 to 5 for images whose shorter side has ``size`` pixels."""
-    if name not in _FUNCTIONS:
-        guess = get_close_matches(name, NAMES, n=1)
-        hint = f"did you mean {guess[0]}?" if guess else f"there are {', '.join(NAMES)}"
-        raise UsageError(f"unknown corruption {name!r}: {hint}")
+    names.pick("corruption", name, NAMES)
     return severity.parameters(name, size)
 
 

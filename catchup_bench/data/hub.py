@@ -23,10 +23,13 @@ SPLITS = {"train": ("train",), "test": ("test", "validation", "valid")}
 def _open(name: str) -> Any:
     import datasets
 
+    if not name:
+        raise UsageError("hf: needs a name: hf:NAME of the hub, or hf:PATH of a local folder")
     try:
         return datasets.load_dataset(name)
     except Exception as err:  # the library raises many kinds, of its own and of its dependencies
-        raise UsageError(f"cannot load hf:{name}: {type(err).__name__}: {str(err).splitlines()[0]}") from None
+        first = next(iter(str(err).splitlines()), "")
+        raise UsageError(f"cannot load hf:{name}: {type(err).__name__}: {first}") from None
 
 
 def _part(name: str, split: Split) -> Any:
