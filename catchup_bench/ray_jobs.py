@@ -30,6 +30,8 @@ PATIENCE = 120.0
 """Seconds to wait for the lock of a worker that was lost; a file server may hold it that long."""
 LOOK = 0.5
 """Seconds between two looks at the tasks."""
+KNOCK = 10.0
+"""Seconds in which the head of a cluster must take a connection."""
 GRACE = 5.0
 """Seconds after the time is over, in which a run that waits may still begin, and see that it is."""
 
@@ -87,16 +89,38 @@ def connected(cluster: Cluster | None, device: str) -> Iterator[Cluster | None]:
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):  # where Ray prints the logs of lost nodes
         own = not ray.is_initialized()
         if own:
+            address = address_of(cluster)
             try:
+                knock(address)
                 ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-            except (ConnectionError, ValueError, RuntimeError) as err:
-                raise UsageError(f"--address {cluster.address}: no Ray cluster there ({err})") from None
+            except (OSError, ValueError, RuntimeError) as err:
+                raise UsageError(
+                    f"no Ray cluster at {address!r} ({first_line(err)}): --address takes its head's HOST:PORT, or "
+                    "auto; without it, and without RAY_ADDRESS, one is started here"
+                ) from None
         try:
             with stoppable():  # Ray has put handlers of its own in place
                 yield replace(cluster, gpus=gpus_per_run(cluster, device, ray.cluster_resources()))
         finally:
             if own:
                 ray.shutdown()
+
+
+def address_of(cluster: Cluster) -> str | None:
+    """Where Ray will look: its variable goes before ``auto``."""
+    if cluster.address in (None, "auto"):
+        return os.environ.get("RAY_ADDRESS") or cluster.address
+    return cluster.address
+
+
+def knock(address: str | None) -> None:
+    """Ray would ask an address where nobody listens for minutes. Raises ``OSError``, or ``ValueError``."""
+    if address in (None, "auto", "local") or "://" in str(address):
+        return
+    host, _, port = str(address).rpartition(":")
+    if not (host and port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError("not HOST:PORT")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()
 
 
 def gpus_per_run(cluster: Cluster, device: str, resources: Mapping[str, float]) -> float:
@@ -149,6 +173,9 @@ class Desk:
 
     def tell(self, name: str, where: str, share: float) -> None:
         self.rows[name] = where, share
+
+    def forget(self, name: str) -> None:
+        self.rows.pop(name, None)
 
     def all(self) -> dict[str, tuple[str, float]]:
         return self.rows
@@ -252,6 +279,7 @@ def run(
                         ledger.fail(job, f"its worker was lost {TRIES} times, at last: {first_line(err)}", None)
                         continue
                     tries[name_of(job)] += 1
+                    desk.forget.remote(name_of(job))  # it waits now, and can be cancelled when the time is over
                     watcher.say(f"{name_of(job)}: its worker was lost ({type(err).__name__}); another one gets it")
                     pending[submit(job)] = job
             rows = {name: row for name, row in ask(desk).items() if name in {name_of(job) for job in pending.values()}}

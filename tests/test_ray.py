@@ -1,6 +1,9 @@
 """A board on a Ray cluster of several nodes, one of which is killed at work; and what is said without Ray."""
 
 import json
+import shutil
+import socket
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +12,15 @@ from typing import Any
 import pytest
 
 from catchup_bench import board as boards
-from catchup_bench import jobs, ray_jobs, table
+from catchup_bench import jobs, ray_jobs
 from catchup_bench.errors import Busy, OutOfTime, RunFailed, UsageError
+from catchup_bench.files import locked
 
 from .conftest import Cli
 from .test_cli import TINY
 
 WAITS = '''
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +29,16 @@ from catchup_bench.method import Method, one_hot, soft_loss
 
 @dataclass(frozen=True, kw_only=True)
 class Waits(Method):
-    """The baseline, once the file ``go`` is there."""
+    """The baseline. It notes each start of an epoch, and holds the second one until the file ``go`` is there."""
 
     title, paper, year, level = "Waits", "none", 2026, "input"
 
     def start_epoch(self, net):
-        while not Path("go").exists():
+        first = all(int(n) == 0 for name, n in net.named_buffers() if name.endswith("num_batches_tracked"))
+        with open("epochs", "a") as f:
+            print(1 if first else 2, os.environ.get("CUDA_VISIBLE_DEVICES"), file=f)
+        deadline = time.monotonic() + (15 if first else 600)  # a state is written at an epoch's end after 15 s
+        while not Path("go").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
 
     def loss(self, net, x, y, plan, gen):
@@ -37,7 +46,7 @@ class Waits(Method):
 '''
 GRID = (
     TINY.replace('"catchup"]', '{ name = "./waits.py", label = "waits" }]')
-    .replace("seeds = [0]", "seeds = [0, 1]")
+    .replace("seeds = [0]", "seeds = [0, 1, 2]")
     .replace("epochs = 1", "epochs = 2")
     .replace(', "fgsm"', "")
 )
@@ -77,57 +86,108 @@ class Quiet:
         self.done.append(ray_jobs.name_of(job))
 
 
+STEADY = {
+    "health_check_initial_delay_ms": 1000,  # a killed node is seen in seconds
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 4,
+    "worker_register_timeout_seconds": 600,  # and none is lost because the machine is slow, or full of other work
+    "memory_monitor_refresh_ms": 0,
+}
+
+
+def started(nodes: Any, **what: Any) -> Any:
+    """A new node, with what Ray takes for a GPU. Ray gives up one whose Python helpers take 15 s to start, as they may
+    on a machine that has just booted: then it is tried again."""
+    for left in (2, 1, 0):
+        try:
+            return nodes.add_node(num_gpus=1, object_store_memory=80 * 2**20, **what)
+        except Exception:
+            if not left:
+                raise
+
+
 @pytest.fixture
 def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A cluster of a head without work and two nodes with a core each, as processes of this machine."""
+    """A cluster of processes of this machine: one node, with a core and what it takes for a GPU."""
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    quick = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
-    small = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": quick, **small})
-    made.add_node(num_cpus=1, object_store_memory=80 * 2**20)
-    made.add_node(num_cpus=1, object_store_memory=80 * 2**20)
-    yield made
-    ray.shutdown()
-    made.shutdown()
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    made = Cluster()
+    try:
+        started(made, num_cpus=1, include_dashboard=False, _system_config=STEADY)
+        yield made
+    finally:
+        ray.shutdown()
+        made.shutdown()
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_killed_nodes_runs_are_done_elsewhere_and_the_records_are_the_local_ones(
-    nodes: Any, grid: boards.Board, tmp_path: Path
+    nodes: Any, grid: boards.Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    todo = list(grid.jobs())
+    """Two of three runs share a node's GPU and are lost with it, one of them with its folder, as if on its disk."""
+    todo = [job for job in grid.jobs() if job.label == "waits"]
     away, home = place(tmp_path / "ray"), place(tmp_path / "local")
+    distant = ray_jobs.distant
+    monkeypatch.setattr(ray_jobs, "distant", lambda *args: replace(distant(*args), device="cpu"))
 
     class Kills(Quiet):
-        """A node, when both are in the middle of a run; these go on once the loss is seen, so neither can end first."""
+        """The wide node, when all are in their second epoch. The survivor's run is held, and with it the only core
+        that is left, until the driver has seen both losses and both workers are gone."""
 
         killed = False
 
         def running(self, rows: Mapping[str, tuple[str, float]]) -> None:
             super().running(rows)
-            if not self.killed and rows.keys() == {f"preactresnet10-w4 waits seed {n}" for n in (0, 1)}:
+            if not self.killed and [epoch for epoch, _ in noted()].count("2") == 3:
                 self.killed = True
-                nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
+                nodes.remove_node(wide, allow_graceful=False)
 
         def say(self, text: str) -> None:
             super().say(text)
-            Path("go").touch()
+            if len(self.said) == 2:
+                deadline = time.monotonic() + 60
+                while len(lost := [folder for folder in away.runs.iterdir() if free(folder)]) < 2:
+                    assert time.monotonic() < deadline, "a worker outlives its node"
+                    time.sleep(0.1)
+                assert all((folder / "state.pt").exists() for folder in lost)
+                shutil.rmtree(lost[0])
+                Path("go").touch()
 
-    watcher = Kills()
-    with ray_jobs.connected(ray_jobs.Cluster(nodes.address), "cpu") as cluster:
-        assert cluster is not None and cluster.gpus == 0
-        assert ray_jobs.run(grid, away, todo, cluster=cluster, watcher=watcher) == []
-    assert len(watcher.said) == 1 and "waits seed" in watcher.said[0] and "its worker was lost" in watcher.said[0]
+    watcher, until = Kills(), time.time() + 900
+    with ray_jobs.connected(ray_jobs.Cluster(nodes.address, gpus=0.5), "auto") as cluster:
+        assert cluster is not None
+        wide = started(nodes, num_cpus=2)  # now, so that the driver is not connected to it
+        assert ray_jobs.run(grid, away, todo, cluster=cluster, watcher=watcher, until=until) == []
+    assert len(watcher.said) == 2 and all("its worker was lost" in said for said in watcher.said)
     assert sorted(watcher.done) == sorted(map(ray_jobs.name_of, todo)) and watcher.seen
+    epochs = noted()
+    assert sorted(epoch for epoch, _ in epochs[:6]) == ["1", "1", "1", "2", "2", "2"]
+    assert sorted([epoch for epoch, _ in epochs[6:]]) == ["1", "2", "2"], "one goes on, the other begins anew"
+    assert {gpu for _, gpu in epochs} == {"0"}
     assert jobs.missing(grid, away, todo) == []
     jobs.run(grid, home, todo, workers=2, watcher=Quiet())
     for job in todo:
         assert lasting(away.results / job.path) == lasting(home.results / job.path)
-    assert table.make(grid, away.results).rows[0].n == 2
+
+
+def noted() -> list[list[str]]:
+    """The starts of epochs, and the GPUs that the worker was given."""
+    return [line.split() for line in Path("epochs").read_text().splitlines()] if Path("epochs").exists() else []
+
+
+def free(folder: Path) -> bool:
+    """Whether no process trains there."""
+    try:
+        with locked(folder):
+            return True
+    except Busy:
+        return False
 
 
 def lasting(record: Path) -> bytes:
@@ -173,6 +233,32 @@ def test_gpus_are_taken_where_there_are_any() -> None:
     for gpus, device in ((1.0, "cpu"), (0.0, "cuda")):
         with pytest.raises(UsageError, match="does not go with"):
             ray_jobs.gpus_per_run(replace(plain, gpus=gpus), device, {"GPU": 2.0})
+
+
+def test_an_address_without_a_cluster_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for address in (None, "auto", "local", "ray://head:10001"):
+        ray_jobs.knock(address)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        there = f"127.0.0.1:{server.getsockname()[1]}"
+        ray_jobs.knock(there)
+    with pytest.raises(OSError, match="refused"):
+        ray_jobs.knock(there)
+    for address in ("", "head", "head:", ":6379", "head:port", "head:0", "head:65536"):
+        with pytest.raises(ValueError, match="HOST:PORT"):
+            ray_jobs.knock(address)
+    monkeypatch.setenv("RAY_ADDRESS", there)
+    named = [ray_jobs.address_of(ray_jobs.Cluster(address)) for address in (None, "auto", "head:1")]
+    assert named == [there, there, "head:1"]
+
+
+def test_a_lost_run_is_not_shown_until_it_begins_again() -> None:
+    desk = ray_jobs.Desk()
+    desk.tell("a", "node", 0.5)
+    desk.tell("b", "node", 0.2)
+    desk.forget("a")
+    desk.forget("never told")
+    assert desk.all() == {"b": ("node", 0.2)}
 
 
 def test_a_run_that_fits_on_no_node_is_told() -> None:
