@@ -439,7 +439,7 @@ def test_corrupted_sets_are_fetched_by_robustbench(cli: Cli, tmp_path: Path, mon
     result = cli("data", "fetch", "cifar100-c", "--data-dir", tmp_path / "second")
     assert result.exit_code == 2 and "does not match" in result.stderr and not list((tmp_path / "second").iterdir())
     with tarfile.open(tmp_path / "made.tar", "a") as tar:
-        tar.add(tmp_path / "made.tar", "../escaped")
+        tar.add(tmp_path / "made" / "CIFAR-100-C" / "labels.npy", "../escaped")
     content = (tmp_path / "made.tar").read_bytes()
     digest = hashlib.md5(content).hexdigest()
     result = cli("data", "fetch", "cifar100-c", "--data-dir", tmp_path / "third")

@@ -45,8 +45,8 @@ def decoding(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as err:  # damaged bytes raise many kinds
-        reason = (str(err) or type(err).__name__).splitlines()[0]
-        raise UsageError(f"cannot read {what}: {reason}") from None
+        reason = getattr(err, "strerror", None) or str(err) or type(err).__name__
+        raise UsageError(f"cannot read {what}: {reason.splitlines()[0]}") from None
 
 
 def shrunk(picture: Any, size: int) -> Any:
