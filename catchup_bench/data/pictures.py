@@ -39,13 +39,14 @@ def opened(path: Path) -> Any:
 @contextmanager
 def decoding(what: str) -> Iterator[None]:
     """Whatever Pillow raises, as one :class:`UsageError` naming ``what``; its warning of decompression bombs, too."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     try:
         yield
     except Exception as err:  # damaged bytes raise many kinds
-        reason = getattr(err, "strerror", None) or str(err) or type(err).__name__
+        known = "it is no image" if isinstance(err, UnidentifiedImageError) else getattr(err, "strerror", None)
+        reason = known or str(err) or type(err).__name__
         raise UsageError(f"cannot read {what}: {reason.splitlines()[0]}") from None
 
 
