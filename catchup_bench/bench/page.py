@@ -66,11 +66,9 @@ def headline(found: dict[str, dict[str, dict[str, Any]]]) -> str:
     """The few ratios that the README shows."""
     lines = []
     for record in found.get("train", {}).values():
-        best = max((n for n in record["loops"] if n.startswith("product")), key=lambda n: record["loops"][n]["ratio"])
-        how = best.removeprefix("product").removeprefix(", ")
         lines.append(
-            f"- training {record['model']} at {record['image_size']} px: ×{record['loops'][best]['ratio']:.1f} the "
-            f"plain loop of released mixup codes{f', {how}' if how else ''}, on {record['provenance']['device']}"
+            f"- training {record['model']} at {record['image_size']} px: ×{record['loops']['product']['ratio']:.1f} the "
+            f"plain loop of released mixup codes, on {record['provenance']['device']}"
         )
     for record in found.get("corruptions", {}).values():
         lines.append(
