@@ -66,9 +66,10 @@ def headline(found: dict[str, dict[str, dict[str, Any]]]) -> str:
     """The few ratios that the README shows."""
     lines = []
     for record in found.get("train", {}).values():
+        ratio = record["loops"]["product"]["ratio"]
         lines.append(
-            f"- training {record['model']} at {record['image_size']} px: ×{record['loops']['product']['ratio']:.1f} the "
-            f"plain loop of released mixup codes, on {record['provenance']['device']}"
+            f"- training {record['model']} at {record['image_size']} px: ×{ratio:.1f} the plain loop of released mixup "
+            f"codes, on {record['provenance']['device']}"
         )
     for record in found.get("corruptions", {}).values():
         lines.append(
