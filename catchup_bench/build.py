@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from . import data, names, registry
-from .errors import UsageError
+from .errors import Changed, UsageError
 from .method import Method
 from .models import MODELS, StagedNet
 from .run import ModelSpec, Run, derive
@@ -45,13 +45,22 @@ def parameter_count(model: ModelSpec, dataset: str, num_classes: int | None = No
 
 
 def build_method(run: Run) -> Method:
-    """The method with the run's options. A stranger's file must still be the one that the run was made with."""
+    """The method with the run's options. Raises as :func:`check_method`."""
+    check_method(run)
     spec = run.method
-    name = spec.file or spec.name
-    if spec.file is not None and registry.file_digest(Path(spec.file)) != spec.sha256:  # before it is run
-        raise UsageError(f"{name} has changed since this run was made: train again to make a new run of it")
-    cls = registry.method_class(name)
+    cls = registry.method_class(spec.file or spec.name)
     return cls(**registry.options(cls, None, spec.options, spec.name))
+
+
+def check_method(run: Run) -> None:
+    """Raises :class:`Changed` when a stranger's file is not the one that the run was made with; it is not run here."""
+    file = run.method.file
+    if file is None:
+        return
+    if not Path(file).is_file():
+        raise Changed(f"{file}, which this run was made with, is gone: bring it back, or delete the run's folder")
+    if registry.file_digest(Path(file)) != run.method.sha256:
+        raise Changed(f"{file} has changed since this run was made: train again, or delete the run's folder")
 
 
 def build(run: Run, device: torch.device, num_classes: int | None = None) -> tuple[StagedNet, Method]:

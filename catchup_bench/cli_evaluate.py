@@ -60,6 +60,9 @@ def evaluate(
     subjects: list[tuple[Path, str, Callable[[], Subject]]]
     if checkpoint is None:
         folders = evaluation.select(runs, which, suites, data_dir, part)
+        if not which:
+            folders, left_out = evaluation.usable(folders)
+            typer.echo("".join(f"{line}\n" for line in left_out), err=True, nl=False)
         subjects = [(f, read_folder(f).dataset.name, functools.partial(evaluation.trained, f, where)) for f in folders]
     else:
         spec = model_spec(model, width, variant, data.get(dataset)) if model and dataset else None

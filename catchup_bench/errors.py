@@ -21,6 +21,10 @@ class UsageError(BenchError):
     exit_code = 2
 
 
+class Changed(UsageError):
+    """The file of a stranger's method is no longer the one that a run was made with."""
+
+
 class Busy(UsageError):
     """Another process is at work on the same run."""
 

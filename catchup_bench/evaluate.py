@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from . import data, names, registry, results
-from .build import build, build_net, parameter_count
+from .build import build, build_net, check_method, parameter_count
 from .checkpoint import load_weights, num_classes, read_weights
-from .errors import NothingSelected, RunFailed, UsageError
+from .errors import Changed, NothingSelected, RunFailed, UsageError
 from .files import sweep, write_json
 from .foreign import rename
 from .graphs import CudaGraphs, Forward
@@ -265,6 +265,21 @@ def select(
         return any(missing(folder, resolve(suites, read_folder(folder).dataset.name, data_dir), part).values())
 
     return [f for f in finished if lacks(f)] or finished
+
+
+def usable(folders: list[Path]) -> tuple[list[Path], list[str]]:
+    """Those whose method's file is still the one they were made with, and a line for each of the others. Raises
+    :class:`Changed` when there is none of the former."""
+    found, lines = [], []
+    for folder in folders:
+        try:
+            check_method(read_folder(folder))
+            found.append(folder)
+        except Changed as err:
+            lines.append(f"{folder} is left out: {err}")
+    if not found:
+        raise Changed("; ".join(lines))
+    return found, lines
 
 
 def _one(runs: Path, name: str) -> Path:

@@ -40,6 +40,20 @@ def test_a_lost_condition_comes_back_the_same(cli: Cli, trained_run: Path) -> No
     assert as_json(cli(*words)) == before
 
 
+def test_a_run_of_an_edited_method_does_not_stop_the_others(cli: Cli, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    for text in (MINE, MINE + "# edited\n"):
+        mine.write_text(text)
+        assert cli("train", "--method", "./mine.py", *SMALL).exit_code == 0
+    found = cli("evaluate", "--suite", "clean")
+    assert found.exit_code == 0 and found.stderr.count("is left out: ") == 1 and "has changed since" in found.stderr
+    assert len(list(tmp_path.glob("runs/*/outcomes/clean*"))) == 1
+    mine.unlink()
+    gone = cli("evaluate", "--suite", "fgsm")
+    assert gone.exit_code == 2 and "is gone: bring it back" in gone.stderr
+    assert len(gone.stderr.strip().splitlines()) == 1
+
+
 def test_a_strangers_method_trains_by_its_path(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     run = as_json(cli("train", "--method", "./mine.py", "--set", "mine.strength=0.5", "--json", *SMALL))
