@@ -52,7 +52,7 @@ class Cluster:
 
     def __post_init__(self) -> None:
         gpus = self.gpus or 0.0
-        if not (0 < self.cpus < math.inf and (0 <= gpus <= 1 or (gpus < math.inf and gpus == int(gpus)))):
+        if not (0 < self.cpus < math.inf and 0 <= gpus < math.inf and (gpus <= 1 or gpus == int(gpus))):
             raise UsageError(
                 f"--cpus-per-run {self.cpus:g} --gpus-per-run {gpus:g}: "
                 "they take a number above 0, and a fraction of one GPU or a whole number of them"

@@ -215,6 +215,7 @@ def test_without_ray_one_line_says_how_to_get_it(cli: Cli, tmp_path: Path, monke
         ("--gpus-per-run 0.5", "are for --on ray"),
         ("--on ray --workers 2", "--workers is for --on local"),
         ("--on ray --gpus-per-run 1.5", "a fraction of one GPU or a whole number"),
+        ("--on ray --gpus-per-run -1", "a fraction of one GPU or a whole number"),
         ("--on ray --gpus-per-run nan", "a fraction of one GPU or a whole number"),
         ("--on ray --cpus-per-run 0", "a number above 0"),
     ],
