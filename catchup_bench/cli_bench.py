@@ -97,7 +97,7 @@ def bench_train(
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, each with every loop.")] = 7,
     steps: Annotated[int, typer.Option(min=1, help="Steps a loop and round.")] = 3,
-    compiled: Annotated[bool, typer.Option("--compile", help="Also with torch.compile.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="Also with --engine compile.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:

@@ -17,7 +17,7 @@ from .build import build
 from .hardware import choose_precision, describe
 from .provenance import stamp
 from .run import Run, derive
-from .train import Training, make_loader, make_optimizer, train_step
+from .train import Training, compile_steps, make_loader, make_optimizer, take_step
 
 ROUNDS, STEPS = 15, 3
 DRAWS = 2000
@@ -73,7 +73,9 @@ def random_images(n: int, size: int, num_classes: int) -> data.Images:
 class Timed:
     """A method in training, a few steps at a time."""
 
-    def __init__(self, run: Run, images: data.Images | data.Files, device: torch.device) -> None:
+    def __init__(
+        self, run: Run, images: data.Images | data.Files, device: torch.device, compiled: bool = False
+    ) -> None:
         net, method = build(run, device)
         precision = choose_precision(run.recipe.precision, device)
         self.training = Training(run, Path(), net, method, make_optimizer(run, net), precision, 0, [])
@@ -82,7 +84,9 @@ class Timed:
         rng = np.random.default_rng(derive(run.seed, "plan", 0))
         drawn = Counter(method.plan(rng) for _ in range(DRAWS))
         self.plans = {plan: count / DRAWS for plan, count in drawn.items()}
-        self.gen = torch.Generator(device).manual_seed(derive(run.seed, "method", 0))
+        self.training.gen.manual_seed(derive(run.seed, "method", 0))
+        if compiled:
+            compile_steps(self.training)
         self.epoch, self.batches = 0, self.loader.epoch(0)
         net.train()
         method.start_epoch(net)
@@ -96,7 +100,7 @@ class Timed:
         start = time.perf_counter()
         for _ in range(steps):
             x, y = self.next_batch()
-            train_step(self.training, x, y, plan, self.gen, lr=1e-3)
+            take_step(self.training, x, y, plan, lr=1e-3)
         self.sync()
         return (time.perf_counter() - start) / steps
 

@@ -34,10 +34,10 @@ def choose_precision(wanted: str, device: torch.device) -> str:
 
 
 def choose_engine(name: str, device: torch.device, processes: int = 1) -> str:
-    """How training steps and the passes of an evaluation are run: ``eager``, or ``graphs``, captured once for each plan
-    or shape of batch. ``auto`` is ``eager``."""
-    if name not in ("auto", "eager", "graphs"):
-        raise UsageError(f"unknown engine {name!r}: it is one of: auto, eager, graphs")
+    """How training steps and the passes of an evaluation are run: ``eager``; ``compile``, steps with torch.compile and
+    passes eagerly; or ``graphs``, captured once for each plan or shape of batch. ``auto`` is ``eager``."""
+    if name not in ("auto", "eager", "compile", "graphs"):
+        raise UsageError(f"unknown engine {name!r}: it is one of: auto, eager, compile, graphs")
     if name == "graphs" and device.type != "cuda":
         raise UsageError("--engine graphs captures CUDA graphs, and this is a CPU: use --engine eager")
     if name == "graphs" and processes > 1:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from . import checkpoint, data
 from .build import build
+from .compiled import Compiled
 from .errors import RunFailed, UsageError
 from .files import append_line, sweep, write_json, write_text
 from .graphs import Backend, CudaGraphs, Graphs
@@ -34,6 +35,7 @@ from .models import StagedNet
 from .parallel import ALONE, Group
 from .run import Run, derive, opened
 from .stream import StreamingLoader
+from .watch import LOOK, Watch, finite_weights
 
 
 class Reporter(Protocol):
@@ -64,7 +66,7 @@ class Kept:
 @dataclass
 class Training:
     """A run in progress. ``kept`` is the end of its last epoch until that is on disk. ``gen`` is the method's, seeded
-    anew in every epoch; ``graphs`` takes the steps if they are captured."""
+    anew in every epoch; ``engine`` takes the steps if they are not eager."""
 
     run: Run
     folder: Path
@@ -77,7 +79,7 @@ class Training:
     best_weights: dict[str, Tensor] | None = None
     kept: Kept | None = None
     group: Group = ALONE
-    graphs: Graphs | None = None
+    engine: Graphs | Compiled | None = None
     gen: torch.Generator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -134,6 +136,8 @@ def train(
         training = start_or_resume(run, folder, net, method, device, group)
         if engine == "graphs":
             capture_steps(training, CudaGraphs(device))
+        elif engine == "compile":
+            compile_steps(training)
         with keeping(training):
             train_epochs(training, loader, test, report, checkpoint_every)
             if group.main:
@@ -145,7 +149,11 @@ def train(
 def capture_steps(training: Training, backend: Backend) -> None:
     step = partial(train_step, training)
     net, optimizer = training.net, training.optimizer
-    training.graphs = Graphs(step, net, optimizer, training.gen, training.precision, backend)
+    training.engine = Graphs(step, net, optimizer, training.gen, training.precision, backend)
+
+
+def compile_steps(training: Training) -> None:
+    training.engine = Compiled(partial(train_step, training), training.net, training.gen)
 
 
 @contextmanager
@@ -245,7 +253,7 @@ def train_epoch(training: Training, loader: Loader | StreamingLoader, epoch: int
     run, net, device, own = training.run, training.net, loader.y.device, training.group.own
     torch.manual_seed(derive(run.seed, "layers", epoch, *own))  # for modules that draw from the default generator
     rng = np.random.default_rng(derive(run.seed, "plan", epoch))
-    gen = training.gen.manual_seed(derive(run.seed, "method", epoch, *own))
+    training.gen.manual_seed(derive(run.seed, "method", epoch, *own))
     total = torch.zeros((), device=device)
     seen, start = 0, time.perf_counter()
     watch = Watch()
@@ -254,7 +262,7 @@ def train_epoch(training: Training, loader: Loader | StreamingLoader, epoch: int
     for step, (x, y) in enumerate(loader.epoch(epoch)):
         lr = run.recipe.lr_at(epoch + step / len(loader))
         plan = training.method.plan(rng)
-        loss = training.graphs(x, y, plan, lr) if training.graphs else train_step(training, x, y, plan, gen, lr)
+        loss = take_step(training, x, y, plan, lr)
         n = len(loader.batch(step))
         total += loss * n
         seen += n
@@ -269,34 +277,6 @@ def train_epoch(training: Training, loader: Loader | StreamingLoader, epoch: int
     return {"epoch": epoch + 1, "loss": loss_mean, "lr": lr, "seconds": seconds, "images_per_second": seen / seconds}
 
 
-LOOK = 25
-"""Steps between two looks at the loss."""
-
-
-class Watch:
-    """Whether the loss is still finite, without waiting for the device: a look reads what the one before asked for."""
-
-    def __init__(self) -> None:
-        self.asked: Tensor | None = None
-        self.copied: torch.cuda.Event | None = None
-
-    def finite(self, total: Tensor) -> bool:
-        if self.copied is not None:
-            self.copied.synchronize()  # of LOOK steps ago: all that it bounds is how far the host runs ahead
-        fine = self.asked is None or math.isfinite(self.asked.item())
-        self.asked = total.to("cpu", non_blocking=True, copy=True)
-        if total.is_cuda:
-            self.copied = torch.cuda.Event()
-            self.copied.record()
-        return fine
-
-
-def finite_weights(net: StagedNet) -> bool:
-    """One read from the device, at the end of an epoch, so that no state is kept that cannot be gone on with."""
-    own = [v for k, v in net.state_dict().items() if not k.startswith("extra.") and v.is_floating_point()]
-    return bool(torch.stack([v.isfinite().all() for v in own]).all())
-
-
 def fail(training: Training, epoch: int, step: int) -> NoReturn:
     what = "the loss is no longer finite"
     if training.group.main:
@@ -305,6 +285,13 @@ def fail(training: Training, epoch: int, step: int) -> NoReturn:
         f"{training.run.folder}: {what} in epoch {epoch + 1}, step {step + 1}; its last good epoch is kept. "
         "Try a lower --set recipe.lr or --precision fp32"
     )
+
+
+def take_step(training: Training, x: Tensor, y: Tensor, plan: Any, lr: float) -> Tensor:
+    """As :func:`train_step`, the way that the training's engine takes it."""
+    if training.engine is not None:
+        return training.engine(x, y, plan, lr)
+    return train_step(training, x, y, plan, training.gen, lr)
 
 
 def train_step(training: Training, x: Tensor, y: Tensor, plan: Any, gen: torch.Generator, lr: float | Tensor) -> Tensor:
@@ -386,7 +373,7 @@ def finish(training: Training, images: data.Images | data.Files) -> None:
         "seconds": sum(line["seconds"] for line in training.metrics),
         "train_images": len(images),
         "train_sha256": images.digest(),
-        **(training.graphs.facts() if training.graphs else {"engine": "eager"}),
+        **(training.engine.facts() if training.engine else {"engine": "eager"}),
         **describe(device, training.precision),
         **training.group.facts,
     }

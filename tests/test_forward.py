@@ -272,7 +272,7 @@ def test_graphs_are_let_go_where_memory_is_short(
 
 def test_a_cpu_has_no_graphs(cli: Cli, trained_run: Path, tmp_path: Path) -> None:
     run = copy(trained_run, tmp_path)
-    for engine, said in (("graphs", "this is a CPU"), ("fast", "auto, eager, graphs")):
+    for engine, said in (("graphs", "this is a CPU"), ("fast", "auto, eager, compile, graphs")):
         result = cli("evaluate", run, "--suite", "clean", "--device", "cpu", "--engine", engine)
         assert result.exit_code == 2 and said in result.stderr and len(result.stderr.splitlines()) == 1
     assert not (run / "outcomes").exists() and not (run / "evaluation.json").exists()

@@ -97,9 +97,9 @@ def test_captured_steps_train_to_the_same_bits(method: str) -> None:
     losses, drawn = go(eager), torch.get_rng_state()
     assert go(captured) == losses and torch.equal(torch.get_rng_state(), drawn)
     assert_same(eager, captured)
-    assert captured.graphs is not None and captured.graphs.fallen == {}
+    assert captured.engine is not None and captured.engine.fallen == {}
     several = method in ("catchup", "manifold", "alignmixup")
-    assert backend.captures == len(captured.graphs.replays) >= (3 if several else 1)
+    assert backend.captures == len(captured.engine.replays) >= (3 if several else 1)
     assert backend.replays > 2 * backend.captures + 10  # two of each in the check, the others for training
 
 
@@ -107,8 +107,8 @@ def test_a_loss_is_the_callers_own() -> None:
     one = start(small("baseline"))
     capture_steps(one, Rerun())
     loader = make_loader(one.run, data.load("digits", "train", None, 0.1, 0), CPU)
-    assert one.graphs is not None
-    losses = [one.graphs(x, y, None, 0.1) for x, y in list(loader.epoch(0))[:5]]
+    assert one.engine is not None
+    losses = [one.engine(x, y, None, 0.1) for x, y in list(loader.epoch(0))[:5]]
     assert len({float(v) for v in losses}) == 5
 
 
@@ -170,8 +170,8 @@ def test_a_method_that_replaces_a_buffer_runs_eagerly() -> None:
     capture_steps(captured, backend)
     assert go(eager) == go(captured)
     assert_same(eager, captured)
-    assert captured.graphs is not None
-    assert captured.graphs.facts() == {
+    assert captured.engine is not None
+    assert captured.engine.facts() == {
         "engine": "graphs",
         "eager_plans": {"None": "replaces extra.kept instead of writing into it"},
     }
@@ -182,8 +182,8 @@ def test_a_method_that_keeps_state_where_no_one_looks_runs_eagerly() -> None:
     one = start(small("baseline"), Careless(how="hidden"))
     capture_steps(one, Rerun())
     go(one, 1)
-    assert one.graphs is not None and one.graphs.replays == {}
-    assert "keeps state elsewhere" in one.graphs.fallen[None]
+    assert one.engine is not None and one.engine.replays == {}
+    assert "keeps state elsewhere" in one.engine.fallen[None]
 
 
 class Stale(Rerun):
@@ -215,8 +215,8 @@ def test_a_captured_step_that_differs_is_not_used(what: str) -> None:
     capture_steps(captured, Stale(what))
     assert go(eager) == go(captured)
     assert_same(eager, captured)
-    assert captured.graphs is not None and captured.graphs.replays == {}
-    assert all("something else when captured" in why for why in captured.graphs.fallen.values())
+    assert captured.engine is not None and captured.engine.replays == {}
+    assert all("something else when captured" in why for why in captured.engine.fallen.values())
 
 
 class Waits(Rerun):
@@ -232,7 +232,7 @@ def test_a_step_that_waits_for_the_device_runs_eagerly() -> None:
     capture_steps(captured, Waits())
     assert go(eager) == go(captured)
     assert_same(eager, captured)
-    assert captured.graphs is not None and captured.graphs.fallen == {None: "called a synchronizing CUDA operation"}
+    assert captured.engine is not None and captured.engine.fallen == {None: "called a synchronizing CUDA operation"}
 
 
 @pytest.fixture
@@ -317,7 +317,7 @@ def test_an_engine_is_chosen_or_refused(cli: Cli, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="of one process, not of several"):
         choose_engine("graphs", torch.device("cuda"), 2)
     for words in (("train", "--method", "baseline"), ("leaderboard", "run", "digits", "--root", tmp_path)):
-        for engine, said in (("graphs", "this is a CPU"), ("fast", "auto, eager, graphs")):
+        for engine, said in (("graphs", "this is a CPU"), ("fast", "auto, eager, compile, graphs")):
             result = cli(*words, "--device", "cpu", "--engine", engine)
             assert result.exit_code == 2 and said in result.stderr and len(result.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
