@@ -53,7 +53,8 @@ class Compiled:
                 warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")  # torch's look
                 yield
         except torch._dynamo.exc.TorchDynamoException as err:
-            raise RunFailed(f"torch.compile cannot compile this ({reason(err)}): use --engine eager") from err
+            why = reason(err).split(" Set TORCHDYNAMO_VERBOSE")[0]
+            raise RunFailed(f"torch.compile cannot compile this ({why}): use --engine eager") from err
         finally:
             del own["forward"]
 
