@@ -67,7 +67,7 @@ def section(name: str, t: Table, folder: str) -> str:
         f"{listed('What the numbers say', findings.sentences(t))}"
         f"{named('What the columns are', [(c.name, c.about) for c in t.board.columns if c.about])}"
         f"{beside_paper(t)}"
-        f"{named('Protocol', [*render.setups(t), *((k, ', '.join(v)) for k, v in t.facts.items() if v)])}"
+        f"{named('Protocol', [*render.setups(t), *((k, '; '.join(v)) for k, v in t.facts.items() if v)])}"
         f"<p>Reproduce: <code>catchup-bench leaderboard run {escape(name)}</code>. "
         f"{link(f'{folder}/{name}.md', 'The same as markdown')}; {link(results, 'all records')}.</p>\n</section>\n"
     )

@@ -166,7 +166,7 @@ def protocol(t: Table) -> list[str]:
         "## Protocol",
         "",
         *lines,
-        *[f"- {name}: {', '.join(values)}" for name, values in t.facts.items() if values],
+        *[f"- {name}: {'; '.join(values)}" for name, values in t.facts.items() if values],
     ]
 
 

@@ -250,9 +250,12 @@ def read_costs(board: Board, folder: Path) -> dict[str, float]:
 
 
 def facts(records: list[Record]) -> dict[str, list[str]]:
-    """What the runs had in common, or not: hardware, versions, commits."""
+    """What the runs that were trained here had in common, or not: hardware, engine, precision and version. Records from
+    before there were engines name none."""
+    own = [r.training for r in records if r.training]
     return {
-        "device": sorted({str(r.training.get("device")) for r in records}),
-        "precision": sorted({str(r.training.get("precision")) for r in records}),
-        "torch": sorted({str(r.training.get("versions", {}).get("torch")) for r in records}),
+        "device": sorted({str(t.get("device")) for t in own}),
+        "engine": sorted({str(t.get("engine", "eager")) for t in own}),
+        "precision": sorted({str(t.get("precision")) for t in own}),
+        "torch": sorted({str(t.get("versions", {}).get("torch")) for t in own}),
     }
