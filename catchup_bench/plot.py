@@ -108,6 +108,8 @@ def against_cost(t: Table, prefix: str) -> str:
         axes.set_xlabel("time of a training step, relative to the baseline's")
         axes.set_ylabel(f"{ranking_column(t)}, %")
         fit(axes, FOOT + MARGIN, FOOT)
+        # matplotlib scales late, and again for every line: labels need the limits as they will be
+        axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
         label_points(axes, [short(r.label) for r in rows], list(zip(costs, means, strict=True)))
         return svg(figure, f"{prefix}-cost", f"{t.board.title}: {t.board.rank} against the cost of training")
 

@@ -11,6 +11,7 @@ from html import escape
 from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import matplotlib
@@ -170,6 +171,27 @@ def test_the_command_says_where_the_page_is(root: Path, monkeypatch: pytest.Monk
     done = CliRunner().invoke(app, ["leaderboard", "html", "--root", str(root), "--json"])
     assert json.loads(done.stdout) == {"written": [str(root / "leaderboards" / "index.html")]}
     assert "Tiny" in (root / "leaderboards" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("slowest", [1.2, 1.9, 3.0])
+def test_labels_stand_beside_their_points(root: Path, monkeypatch: pytest.MonkeyPatch, slowest: float) -> None:
+    """In the plot as it is drawn, whose limits matplotlib would otherwise choose after the labels were placed."""
+    costs = {"baseline": 1.0, "catchup": 1.1, "catchup-no-input": slowest}
+    drawn: list[Any] = []
+    monkeypatch.setattr(plot, "svg", lambda figure, *_: drawn.append(figure) or "")
+    made = make(root)
+    rows = [table.replace(row, cost=costs[row.label]) for row in made.rows]
+    plot.against_cost(table.replace(made, rows=rows), "x")
+    figure = drawn[0]
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    dots = {row.label: (row.cost, row.values[made.board.rank][0]) for row in rows}
+    assert {text.get_text() for text in axes.texts} == set(dots)
+    for text in axes.texts:
+        dot, label = axes.transData.transform([dots[text.get_text()], text.get_position()])
+        assert abs(dot[1] - label[1]) < 40 and abs(dot[0] - label[0]) < 160
+        assert axes.get_window_extent().contains(*dot), "and nothing is drawn from 0"
+    assert axes.get_xlim()[0] > 0.8
 
 
 @pytest.mark.parametrize("seed", range(8))
