@@ -30,11 +30,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A step of catchup takes (1 + plan) seconds, of any other method two."""
     clock = Clock()
 
-    def step(training: cost.Training, x: torch.Tensor, y: torch.Tensor, plan: object, *args: object, lr: float) -> None:
+    def step(training: cost.Training, x: torch.Tensor, y: torch.Tensor, plan: object, lr: float) -> None:
         clock.now += 2.0 if plan is None else 1.0 + float(str(plan))
 
     monkeypatch.setattr(cost, "time", clock)
-    monkeypatch.setattr(cost, "train_step", step)
+    monkeypatch.setattr(cost, "take_step", step)
     return clock
 
 
