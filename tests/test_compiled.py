@@ -1,6 +1,7 @@
 """Compiled steps: Dynamo's graphs run eagerly here, so results are the eager loop's; the slow test really compiles."""
 
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ def test_what_cannot_be_compiled_is_one_line(cli: Cli, monkeypatch: pytest.Monke
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler")
 def test_really_compiled_steps_are_the_eager_ones_but_for_rounding(tmp_path: Path) -> None:
     """In single precision, twenty steps; and the command comes to the same bytes twice."""
     torch.compiler.reset()
