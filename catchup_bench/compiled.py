@@ -1,7 +1,6 @@
 """Training steps whose network is compiled by ``torch.compile``: layers that only pass over memory become one pass.
 
-The first step of each plan waits for its compilation, half a minute for a whole network and most of that for each
-layer that a plan cuts it at; torch keeps what it compiled for later runs. The sums are added in another order than the
+The first step of each plan waits for its compilation; torch keeps what it compiled for later runs. The sums are added in another order than the
 eager ones, so a compiled run has other weights than an eager one, and ``training.json`` says ``compile``.
 """
 
@@ -30,7 +29,7 @@ class Compiled:
 
         torch._dynamo.config.recompile_limit = PLANS
         self.step, self.net, self.gen = step, net, gen
-        # not dynamic: a stage's convolutions would be compiled for images of any size
+        # not dynamic: after features of a second stage torch would compile for sizes that it does not know
         self.forward = torch.compile(net.forward, dynamic=False)
         self.shape: torch.Size | None = None
 
