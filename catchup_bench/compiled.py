@@ -1,7 +1,7 @@
 """Training steps whose network is compiled by ``torch.compile``: layers that only pass over memory become one pass.
 
-The first step of each plan waits for its compilation; torch keeps what it compiled for later runs. The sums are added in
-another order than the eager ones, so a compiled run has other weights than an eager one, and ``training.json`` says
+The first step of each plan waits for its compilation; torch keeps what it compiled for later runs. The sums are added
+in another order than the eager ones, so a compiled run has other weights than an eager one, and ``training.json`` says
 ``compile``.
 """
 
