@@ -110,8 +110,13 @@ def joined(device: torch.device) -> Iterator[Group]:
         return
     if find_spec("accelerate") is None:
         raise UsageError("several processes need accelerate: pip install 'catchup-bench[distributed]'")
+    # Imported later, as an optimizer does, its functions would keep the group as a default argument: its threads would
+    # then outlive destroy_process_group and could abort the interpreter's exit.
+    import torch.distributed.nn.functional  # noqa: F401
     from accelerate import PartialState
 
     state = PartialState(cpu=device.type == "cpu")  # also makes "cuda" mean this process's own device
-    yield Group(state.process_index, state.num_processes)
-    state.destroy_process_group()
+    try:
+        yield Group(state.process_index, state.num_processes)
+    finally:
+        state.destroy_process_group()
