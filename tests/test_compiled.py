@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from catchup_bench import data
+from catchup_bench import data, registry
 from catchup_bench.evaluate import trained
 from catchup_bench.plan import make_run
 from catchup_bench.train import compile_steps, make_loader, take_step, train
@@ -20,7 +20,8 @@ from .test_graphs import assert_same, go, small, start
 from .test_train import Stop, StopsAfter
 
 CPU = torch.device("cpu")
-METHODS = ("baseline", "catchup", "cutmix", "manifold", "recursivemix", "stochdepth", "alignmixup", "snapmix", "moex")
+QUICK = ("baseline", "catchup", "recursivemix")
+METHODS = [m if m in QUICK else pytest.param(m, marks=pytest.mark.slow) for m in registry.methods()]
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_run_is_trained_compiled_and_evaluated_eagerly(traced: list[set[int]],
 
 
 def test_an_interrupted_compiled_run_ends_in_the_same_bytes(tmp_path: Path, traced: list[set[int]]) -> None:
-    run = small("catchup")
+    run = small("cutmix")
     whole = train(run, tmp_path / "whole", device=CPU, engine="compile")
     with pytest.raises(Stop):
         train(run, tmp_path, device=CPU, engine="compile", report=StopsAfter(1), checkpoint_every=0)
