@@ -5,10 +5,9 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
-from itertools import combinations
 from typing import Any
 
 from . import overview, render, stats
@@ -24,10 +23,7 @@ LONGEST = 22
 """Letters of a label that are shown."""
 
 GAP = 8
-"""Pixels between a point and its label."""
-
-Box = tuple[float, float, float, float]
-"""Left, bottom, right, top."""
+"""Pixels between what is drawn and a label."""
 
 
 @contextmanager
@@ -107,10 +103,12 @@ def against_cost(t: Table, prefix: str) -> str:
         axes.grid()
         axes.set_xlabel("time of a training step, relative to the baseline's")
         axes.set_ylabel(f"{ranking_column(t)}, %")
-        fit(axes, FOOT + MARGIN, FOOT)
+        labels = [short(r.label) for r in rows]
+        extents = sizes(figure, labels)
+        fit(axes, FOOT + MARGIN, FOOT, max(width for width, _ in extents) + 4 * GAP)
         # matplotlib scales late, and again for every line: labels need the limits as they will be
         axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
-        label_points(axes, [short(r.label) for r in rows], list(zip(costs, means, strict=True)))
+        label_points(axes, labels, list(zip(costs, means, strict=True)), max(height for _, height in extents))
         return svg(figure, f"{prefix}-cost", f"{t.board.title}: {t.board.rank} against the cost of training")
 
 
@@ -141,9 +139,10 @@ def canvas(matplotlib: Any, height: float) -> tuple[Any, Any]:
     return figure, axes
 
 
-def fit(axes: Any, left: float, foot: float) -> None:
+def fit(axes: Any, left: float, foot: float, rest: float = MARGIN + 6) -> None:
+    """Place the axes, with ``rest`` px on their right: at least half of the last tick's label."""
     width, height = (72 * inches for inches in axes.figure.get_size_inches())
-    right = width - MARGIN - 6  # half of the last tick's label
+    right = width - rest
     axes.set_position((left / width, foot / height, (right - left) / width, (height - foot - MARGIN) / height))
 
 
@@ -158,68 +157,30 @@ def sizes(figure: Any, labels: Sequence[str]) -> list[tuple[float, float]]:
     return [(extent.width, extent.height) for extent in extents]
 
 
-def label_points(axes: Any, labels: list[str], points: list[tuple[float, float]]) -> None:
-    """Write each label beside its point; where points are crowded, in a column with a line to each point."""
+def label_points(axes: Any, labels: list[str], points: list[tuple[float, float]], height: float) -> None:
+    """Write the labels in a column on the right of the axes, each ``height`` px high and with a line to its point."""
     order = sorted(range(len(points)), key=lambda i: (points[i][1], -points[i][0], labels[i]))
-    dots = [(float(x), float(y)) for x, y in axes.transData.transform([points[i] for i in order])]
-    frame = axes.get_window_extent()
-    boxes = place(dots, sizes(axes.figure, [labels[i] for i in order]), (frame.x0, frame.y0, frame.x1 + 12, frame.y1))
-    back = axes.transData.inverted()
-    for i, (x, y), (left, low, right, high) in zip(order, dots, boxes, strict=True):
-        near, middle = (left if left > x else right), (low + high) / 2
-        if math.dist((near, middle), (x, y)) > 2 * GAP:
-            ends = back.transform([(x, y), (near - 1, middle)])
-            axes.plot(ends[:, 0], ends[:, 1], color=MUTED, linewidth=0.6, zorder=1)
-        at = back.transform((near, middle))
-        axes.text(at[0], at[1], labels[i], ha="left" if left > x else "right", va="center_baseline")
+    dots = axes.transData.transform([points[i] for i in order])
+    frame, back = axes.get_window_extent(), axes.transData.inverted()
+    for i, dot, y in zip(order, dots, column(dots[:, 1], height, frame.y0, frame.y1), strict=True):
+        ends = back.transform([dot, (frame.x1 + 2 * GAP, y), (frame.x1 + 3 * GAP, y)])
+        axes.plot(ends[:, 0], ends[:, 1], color=MUTED, linewidth=0.6, zorder=1, clip_on=False)
+        at = back.transform((frame.x1 + 3.5 * GAP, y))
+        axes.text(at[0], at[1], labels[i], va="center_baseline")
 
 
-def place(points: Sequence[tuple[float, float]], extents: Sequence[tuple[float, float]], frame: Box) -> list[Box]:
-    """Where the labels of ``points``, which are in rising order of y, go: beside its point for one that stands alone;
-    for those that would cover each other or a point, in a column to their right, in the order of the points."""
-    groups = [[i] for i in range(len(points))]
-    while True:
-        found = {i: box for group in groups for i, box in column(group, points, extents, frame).items()}
-        clash = next((pair for pair in combinations(groups, 2) if in_the_way(*pair, found, points)), None)
-        if clash is None:
-            return [found[i] for i in range(len(points))]
-        groups = [group for group in groups if group not in clash] + [sorted(clash[0] + clash[1])]
-
-
-def column(
-    group: list[int], points: Sequence[tuple[float, float]], extents: Sequence[tuple[float, float]], frame: Box
-) -> dict[int, Box]:
-    """Labels of a group one above the other, as near to the heights of their points as they are free of each other."""
+def column(wanted: Sequence[float], height: float, low: float, high: float) -> list[float]:
+    """The middles of boxes ``height`` high, one above the other between ``low`` and ``high``, as near as can be to the
+    ``wanted`` ones, which rise."""
     from sklearn.isotonic import isotonic_regression
 
-    width, height = max(extents[i][0] for i in group), max(extents[i][1] for i in group)
-    steps = [k * height for k in range(len(group))]
-    top = max(frame[1], frame[3] - height - steps[-1])
-    wanted = [points[i][1] - height / 2 - step for i, step in zip(group, steps, strict=True)]
-    lows = isotonic_regression(wanted, y_min=frame[1], y_max=top)
-    left = max(points[i][0] for i in group) + (GAP if len(group) == 1 else 4 * GAP)
-    if left + width > frame[2]:  # to the left then, flush right
-        right = min(points[i][0] for i in group) - (GAP if len(group) == 1 else 4 * GAP)
-        return {
-            i: (right - extents[i][0], low + step, right, low + step + height)
-            for i, low, step in zip(group, map(float, lows), steps, strict=True)
-        }
-    return {
-        i: (left, low + step, left + extents[i][0], low + step + height)
-        for i, low, step in zip(group, map(float, lows), steps, strict=True)
-    }
-
-
-def in_the_way(a: list[int], b: list[int], boxes: Mapping[int, Box], points: Sequence[tuple[float, float]]) -> bool:
-    """Whether the labels of two groups cover each other or each other's points."""
-    dots = {i: (points[i][0] - 4, points[i][1] - 4, points[i][0] + 4, points[i][1] + 4) for i in (*a, *b)}
-    return any(
-        overlap(boxes[i], boxes[j]) or overlap(boxes[i], dots[j]) or overlap(dots[i], boxes[j]) for i in a for j in b
+    steps = [k * height for k in range(len(wanted))]
+    free = isotonic_regression(
+        [y - step for y, step in zip(wanted, steps, strict=True)],
+        y_min=low + height / 2,
+        y_max=high - height / 2 - steps[-1],
     )
-
-
-def overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+    return [float(y) + step for y, step in zip(free, steps, strict=True)]
 
 
 def svg(figure: Any, name: str, title: str) -> str:

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from html import escape
 from html.parser import HTMLParser
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -173,8 +173,10 @@ def test_the_command_says_where_the_page_is(root: Path, monkeypatch: pytest.Monk
     assert "Tiny" in (root / "leaderboards" / "index.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("slowest", [1.2, 1.9, 3.0])
-def test_labels_stand_beside_their_points(root: Path, monkeypatch: pytest.MonkeyPatch, slowest: float) -> None:
+@pytest.mark.parametrize("slowest", [1.2, 1.9, 3.0, 14.0])
+def test_labels_stand_in_the_figure_with_lines_to_their_points(
+    root: Path, monkeypatch: pytest.MonkeyPatch, slowest: float
+) -> None:
     """In the plot as it is drawn, whose limits matplotlib would otherwise choose after the labels were placed."""
     costs = {"baseline": 1.0, "catchup": 1.1, "catchup-no-input": slowest}
     drawn: list[Any] = []
@@ -187,23 +189,27 @@ def test_labels_stand_beside_their_points(root: Path, monkeypatch: pytest.Monkey
     axes = figure.axes[0]
     dots = {row.label: (row.cost, row.values[made.board.rank][0]) for row in rows}
     assert {text.get_text() for text in axes.texts} == set(dots)
-    for text in axes.texts:
-        dot, label = axes.transData.transform([dots[text.get_text()], text.get_position()])
-        assert abs(dot[1] - label[1]) < 40 and abs(dot[0] - label[0]) < 160
-        assert axes.get_window_extent().contains(*dot), "and nothing is drawn from 0"
-    assert axes.get_xlim()[0] > 0.8
+    leaders = {tuple(line.get_xydata()[0]): line.get_xydata()[-1] for line in axes.lines if len(line.get_xydata()) == 3}
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    for text, box in zip(axes.texts, boxes, strict=True):
+        point = dots[text.get_text()]
+        end = next(end for start, end in leaders.items() if start == pytest.approx(point))
+        assert end[1] == pytest.approx(text.get_position()[1])
+        assert axes.get_window_extent().contains(*axes.transData.transform(point)), "and nothing is drawn from 0"
+        assert axes.bbox.x1 < box.x0 < box.x1 <= figure.bbox.x1 and 0 <= box.y0 < box.y1 <= figure.bbox.y1
+    assert axes.get_xlim()[0] > 0.7
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_labels_cover_neither_each_other_nor_a_point(seed: int) -> None:
+def test_a_column_is_free_of_itself_in_its_frame_and_near_to_what_is_wanted(seed: int) -> None:
     rng = random.Random(seed)
-    points = sorted(((60 + 30 * rng.random(), 400 * rng.random()) for _ in range(16)), key=lambda p: p[1])
-    points[-1] = (395, points[-1][1])  # at the edge: its label goes to the left
-    boxes = plot.place(points, [(40 + 60 * rng.random(), 14) for _ in points], (50, 0, 420, 400))
-    dots = [(x - 3, y - 3, x + 3, y + 3) for x, y in points]
-    assert not any(plot.overlap(a, b) for a, b in combinations(boxes, 2))
-    assert not any(plot.overlap(a, b) for a in boxes for b in dots)
-    assert all(left >= 50 and right <= 420 and bottom >= 0 and top <= 400 for left, bottom, right, top in boxes)
+    wanted = sorted(400 * rng.random() for _ in range(16))
+    middles = plot.column(wanted, 14, 0, 400)
+    assert all(low + 14 <= high + 1e-9 for low, high in pairwise(middles))
+    assert middles[0] >= 7 and middles[-1] <= 393
+    assert plot.column([30, 50, 70, 90], 14, 0, 400) == [30, 50, 70, 90]
+    assert plot.column([50, 50, 50], 14, 0, 400) == [36, 50, 64]
 
 
 def in_browser(page: str, folder: Path, width: int, script: str) -> object:
