@@ -98,8 +98,10 @@ def test_the_page_and_the_readme_hold_what_the_records_say(cli: Cli, tmp_path: P
     text = (tmp_path / "docs" / "speed.md").read_text()
     for name, loop in found["loops"].items():
         assert f"| {name} | {loop['images_per_second']:,.0f} |" in text
-    readme, ratio = (tmp_path / "README.md").read_text(), found["loops"]["product"]["ratio"]
-    assert f"×{ratio:.1f} the plain loop" in readme and "old" not in readme and "[train-tiny.json]" in text
+    readme = (tmp_path / "README.md").read_text()
+    ratios = {name: f"×{loop['ratio']:.2f}" for name, loop in found["loops"].items() if name != "reference"}
+    assert f"| {' | '.join(ratios)} |" in readme and f"| {' | '.join(ratios.values())} |" in readme
+    assert found["provenance"]["device"] in readme and "old" not in readme and "[train-tiny.json]" in text
 
 
 @pytest.mark.skipif(not REPOSITORY.joinpath("docs", "speed").exists(), reason="not in a checkout")

@@ -198,7 +198,7 @@ def test_labels_stand_in_the_figure_with_lines_to_their_points(
         assert end[1] == pytest.approx(text.get_position()[1])
         assert axes.get_window_extent().contains(*axes.transData.transform(point)), "and nothing is drawn from 0"
         assert axes.bbox.x1 < box.x0 < box.x1 <= figure.bbox.x1 and 0 <= box.y0 < box.y1 <= figure.bbox.y1
-    assert axes.get_xlim()[0] > 0.7
+    assert axes.get_xlim()[0] > 0.8
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -63,21 +63,27 @@ def markdown(sheet: sheets.Sheet) -> str:
 
 
 def headline(found: dict[str, dict[str, dict[str, Any]]]) -> str:
-    """The few ratios that the README shows."""
-    lines = []
-    for record in found.get("train", {}).values():
-        ratios = {name: loop["ratio"] for name, loop in record["loops"].items()}
-        also = f" (×{fast:.1f} with `--engine compile`)" if (fast := ratios.get("product, compiled")) else ""
-        lines.append(
-            f"- training {record['model']} at {record['image_size']} px: ×{ratios['product']:.1f}{also} the plain loop "
-            f"of released mixup codes, on {record['provenance']['device']}"
+    """The ratios that the README shows."""
+    trained = list(found.get("train", {}).values())
+    loops = dict.fromkeys(name for record in trained for name in record["loops"] if name != "reference")
+    rows = [
+        [f"{record['model']}, {record['image_size']} px; {record['provenance']['device']}"]
+        + [f"×{record['loops'][name]['ratio']:.2f}" if name in record["loops"] else "–" for name in loops]
+        for record in trained
+    ]
+    parts = []
+    if rows:
+        parts.append(
+            "Images a second of training, beside the plain loop of released mixup codes; each + adds one thing to the "
+            "column before. The product is the loop that runs are trained with."
         )
-    for record in found.get("corruptions", {}).values():
-        lines.append(
-            f"- all {record['variants']} corruptions of an image: ×{record['all_variants']:.0f} their published "
-            "definitions, on one thread"
-        )
-    return "\n".join([*lines, "", "Everything that was measured: [docs/speed.md](docs/speed.md)."])
+        parts.append(markdown(sheets.Sheet("", ["network; machine", *loops], rows)))
+    parts += [
+        f"All {record['variants']} corruptions of an image: ×{record['all_variants']:.0f} their published definitions, "
+        "on one thread."
+        for record in found.get("corruptions", {}).values()
+    ]
+    return "\n\n".join([*parts, "Everything that was measured: [docs/speed.md](docs/speed.md)."])
 
 
 def expected(root: Path) -> dict[Path, str]:
