@@ -144,7 +144,8 @@ def test_regrouped_networks_are_torchvisions(name: str, theirs: str, training: b
     torch.manual_seed(1)
     logits = model.train(training)(x)
     assert logits.isfinite().all() and logits.std() > 0
-    assert torch.equal(logits, expected)
+    # a strided 1×1 convolution adds in another order than one behind a subsampling
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_widths_that_32_groups_do_not_divide_are_refused() -> None:

@@ -4,6 +4,7 @@ arXiv 1603.05027."""
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .pointwise import PointwiseConv
 from .staged import Head, StagedNet
 
 
@@ -19,7 +20,7 @@ class PreActBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(cin)
         self.body = self.branch(cin, planes, stride)
         self.drop: nn.Module = nn.Identity()
-        self.project = nn.Conv2d(cin, cout, 1, stride, bias=False) if stride != 1 or cin != cout else None
+        self.project = PointwiseConv(cin, cout, stride, bias=False) if stride != 1 or cin != cout else None
         self.activated = activated
 
     @staticmethod

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from ..errors import UsageError
+from .pointwise import PointwiseConv
 from .staged import Head, StagedNet
 
 
@@ -84,7 +85,7 @@ def resnet(
             stride, cout = 2 if i and not j else 1, planes * block.expansion
             project = None
             if stride != 1 or cin != cout:
-                project = nn.Sequential(nn.Conv2d(cin, cout, 1, stride, bias=False), nn.BatchNorm2d(cout))
+                project = nn.Sequential(PointwiseConv(cin, cout, stride, bias=False), nn.BatchNorm2d(cout))
             stage.append(block(cin, planes, stride, project, groups, group_width))
             cin = cout
         stages.append(stage)

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from .pointwise import PointwiseConv
 from .staged import Head, StagedNet
 
 
@@ -20,7 +21,7 @@ class WideBlock(nn.Module):
             nn.Conv2d(cout, cout, 3, stride, 1),
         )
         self.drop: nn.Module = nn.Identity()
-        self.project = nn.Conv2d(cin, cout, 1, stride) if stride != 1 or cin != cout else nn.Identity()
+        self.project = PointwiseConv(cin, cout, stride) if stride != 1 or cin != cout else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.drop(self.body(x)) + self.project(x)
