@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from catchup_bench import audit, findings, overview, render, results, table, verify
+from catchup_bench import audit, findings, overview, render, results, submit, table, verify
 from catchup_bench import board as boards
 from catchup_bench.errors import NothingSelected, UsageError, VerificationFailed
 from catchup_bench.evaluate import as_json, make_suites
+from catchup_bench.run import Run
 
 TOML = """
 title = "Tiny"
@@ -73,6 +74,39 @@ def made_up(tmp_path: Path, text: str = TOML) -> Path:
 
 def make(root: Path) -> table.Table:
     return table.make(boards.load(str(root / "tiny.toml")), root / "leaderboards" / "results" / "tiny")
+
+
+SETUP = """
+[[setups]]
+name = "other"
+dataset = "digits"
+model = "preactresnet10"
+width = 4
+recipe = "digits"
+set = ["catchup.alpha=2", "catchup.input_mix=inputmixup"]
+suites = ["clean"]
+"""
+
+
+def test_a_setup_has_options_of_methods_and_a_rows_own_come_first(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TOML + SETUP)
+    board = boards.load(str(tmp_path / "tiny.toml"))
+    options = {(j.setup, j.label): j.run.method.options for j in board.jobs() if isinstance(j.run, Run)}
+    assert [options["preactresnet10-w4", "catchup"][k] for k in ("alpha", "input_mix")] == [10, "cutmix"]
+    assert [options["other", "catchup"][k] for k in ("alpha", "input_mix")] == [2, "inputmixup"]
+    assert [options["other", "catchup-no-input"][k] for k in ("alpha", "input_mix")] == [2, "none"]
+    said = dict(render.setups(make(tmp_path)))
+    assert "catchup.alpha=2" in said["other"] and "catchup" not in said["preactresnet10-w4"]
+    run = next(j.run for j in board.jobs() if (j.setup, j.label) == ("other", "catchup"))
+    assert isinstance(run, Run)
+    assert submit.entry_of(run, board.setups[1], None) == {"name": "catchup", "label": "catchup", "set": {}}
+    assert submit.entry_of(run, board.setups[0], "mine")["set"] == {"alpha": 2.0, "input_mix": "inputmixup"}
+
+
+def test_options_of_a_method_that_is_not_on_the_board_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TOML + SETUP.replace("catchup.alpha", "cutmix.alpha"))
+    with pytest.raises(UsageError, match="setup 'other' sets options of cutmix, which is no method of this board"):
+        boards.load(str(tmp_path / "tiny.toml"))
 
 
 def test_every_packaged_board_loads_and_has_runs() -> None:
