@@ -14,6 +14,7 @@ from ._saliency import Mixed, SaliencyMixup, look
 
 RADIUS, SIGMA = 3, 3.0
 """Of the Gaussian blur of saliency maps, in pixels."""
+
 LARGEST = 128
 """Side to which larger images are shrunk before their spectral residual is taken."""
 

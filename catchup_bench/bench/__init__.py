@@ -1,1 +1,1 @@
-"""Speed, as ratios within one run: of corruptions against their published form, of suites against forward passes."""
+"""TODO catchup_bench.bench."""

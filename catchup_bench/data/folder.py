@@ -5,12 +5,12 @@ The images of a class lie in PATH/train/<class> and in PATH/test/<class> or PATH
 
 from pathlib import Path
 
+from ..data_sources import Split
 from ..errors import UsageError
-from ..sources import Split
+from .decode import decoded, opened, whole
 from .imagenet import MEAN, STD
 from .images import Dataset, Files, Images
 from .listing import class_folders, class_names
-from .pictures import decoded, opened, whole
 
 SMALL = 96
 """Pixels of the longer side up to which images are shown as they are, all of one size, and kept in memory."""

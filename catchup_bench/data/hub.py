@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..data_sources import Split
 from ..errors import UsageError
-from ..sources import Split
+from .decode import decoding
 from .images import Dataset, Images
-from .pictures import decoding
 
 SPLITS = {"train": ("train",), "test": ("test", "validation", "valid")}
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..data_sources import Split
 from ..errors import UsageError
-from ..sources import Split
 
 
 @dataclass(frozen=True)

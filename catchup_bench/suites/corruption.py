@@ -7,8 +7,10 @@ from typing import Literal, Self
 
 from torch import Tensor
 
-from .. import cache, corruptions, published
+from .. import corruptions
 from ..corruptions import textures
+from ..data.corrupted import CorruptedArrays, corrupted_folder
+from ..system import cache
 from . import Context, Suite, balanced, correct
 
 
@@ -45,7 +47,7 @@ class Corruption(Suite):
     def resolve(self, dataset: str, data_dir: Path) -> Self:
         source, frost = self.source, self.frost
         if source == "auto":
-            source = "official" if published.folder(dataset, data_dir).is_dir() else "generated"
+            source = "official" if corrupted_folder(dataset, data_dir).is_dir() else "generated"
         if frost == "auto":
             frost = "published" if (data_dir / "frost").is_dir() else "procedural"
         return replace(self, source=source, frost=frost)
@@ -80,7 +82,7 @@ class Corruption(Suite):
         images = balanced(context.images, self.images, context.dataset, "corruption.images")
         bank = textures.load(context.data_dir / "frost") if self.frost == "published" and self.needs_frost else None
         official = self.source == "official"
-        arrays = published.Arrays(context.dataset, context.data_dir, context.images) if official else None
+        arrays = CorruptedArrays(context.dataset, context.data_dir, context.images) if official else None
         wanted = [(f"{n}-{s}{self.suffix(n)}", n, s) for n in self.types for s in self.severities]
         wanted = [(condition, name, severity) for condition, name, severity in wanted if condition in conditions]
         if arrays is not None:

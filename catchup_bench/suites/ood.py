@@ -17,15 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import data, names
+from .. import data
 from ..data import Images
-from ..errors import UsageError
-from ..loader import batches
-from ..results import Outcome
+from ..data.batches import batches
+from ..errors import UsageError, pick
+from ..records.record import Outcome
 from . import Context, Found, Suite, fetch
 
 Array = npt.NDArray[np.float32]
+
 RECALL = 0.95
+
 FIGURES = {"auroc": "AUROC", "aupr_out": "AUPR-out", "fpr95_closest": "FPR95"}
 
 
@@ -50,8 +52,8 @@ class OOD(Suite):
         if not self.out:
             raise UsageError("ood: which images are out of distribution? Name their dataset: --ood NAME")
         if not self.out.startswith(tuple(data.PREFIXES)):
-            names.pick("dataset", self.out, data.DATASETS)
-        names.pick("ood.inside", self.inside, ("all", "shared"))
+            pick("dataset", self.out, data.DATASETS)
+        pick("ood.inside", self.inside, ("all", "shared"))
 
     def resolve(self, dataset: str, data_dir: Any) -> Self:
         if dataset == self.out:
