@@ -64,7 +64,10 @@ def model_of_weights(
         if parameter_count(run.model, run.dataset.name, classes) > sum(t.numel() for t in tensors.values()):
             raise UsageError(f"{path} holds less than a {run.model.label}, which it says it is")
         foreign = run.method.file is not None
-        net = build_net(run.model, run.dataset.name, device, 0, classes) if foreign else build(run, device, classes)[0]
+        if foreign:
+            net = build_net(run.model, run.dataset.name, device, 0, classes, run.recipe.normalise)
+        else:
+            net = build(run, device, classes)[0]
         dataset, stated = dataset or run.dataset.name, {"run": run.digest}
     elif model is None or dataset is None:
         raise UsageError(f"{path} does not say what it is of: give --model and --dataset")

@@ -13,7 +13,7 @@ class Recipe(BaseModel):
     """Values as in the TOML files of ``recipes/``; lengths of time are in epochs, shares of time are fractions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-    LATER: ClassVar = frozenset({"crop", "padding", "interpolation", "color_jitter", "lighting", "looks"})
+    LATER: ClassVar = frozenset({"crop", "padding", "interpolation", "color_jitter", "lighting", "looks", "normalise"})
     """Fields that older runs do not know: at their defaults they are no part of a run's identity."""
 
     epochs: int = Field(ge=1, le=100_000)
@@ -36,9 +36,11 @@ class Recipe(BaseModel):
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     """Of the ``resized`` crop."""
     color_jitter: float = Field(0, ge=0, le=1)
-    """Brightness, contrast and saturation are multiplied by 1 ± this, in random order; 0 is none."""
+    """Brightness, contrast and saturation are multiplied by 1 ± this, in random order, unclamped; 0 is none."""
     lighting: float = Field(0, ge=0, allow_inf_nan=False)
     """Standard deviation of the shift along the principal components of ImageNet's colours; 0 is none."""
+    normalise: Literal["dataset", "imagenet"] = "dataset"
+    """Whose mean and standard deviation the network's first layer has."""
     flip: bool = False
     drop_last: bool = False
     eval_every: int = Field(1, ge=1)

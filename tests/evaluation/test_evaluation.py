@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -20,7 +21,7 @@ from catchup_bench.cli.progress import EvaluationBar, time_left
 from catchup_bench.errors import UsageError
 from catchup_bench.evaluation.slices import Slice
 from catchup_bench.records.outcomes import collect_record, read_outcomes
-from catchup_bench.records.record import write_record
+from catchup_bench.records.record import Outcome, write_record
 from tests.conftest import Cli, as_json
 
 SUITES = ("--suite", "clean", "--suite", "fgsm", "--suite", "deformation", "--set", "fgsm.eps=2,4")
