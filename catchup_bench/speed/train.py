@@ -177,7 +177,7 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, size: int, repeats: in
     counted unless it is the only one."""
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     times: list[float] = []
-    while len(times) <= repeats and sum(times) < seconds:
+    while not times or (len(times) <= repeats and sum(times) < seconds):
         synchronise(device)
         start = time.perf_counter()
         a @ b
