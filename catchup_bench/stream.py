@@ -45,7 +45,7 @@ class StreamingLoader(TrainingBatches[Files]):
         workers = default_workers() if workers is None else workers
         self.plan = _Plan()
         self.stream = DataLoader(
-            Cropped(images.size, self.crop, self.interpolation),
+            Cropped(images.size, self.crop, self.interpolation, images.upright),
             batch_sampler=self.plan,
             num_workers=workers,
             collate_fn=together,
@@ -85,23 +85,25 @@ class _Plan:
 class Cropped(Dataset[Tensor | str]):
     """Task → uint8 H×W×3, or what is wrong with the file: an error raised here would arrive with a traceback."""
 
-    def __init__(self, size: int, crop: str, interpolation: str) -> None:
-        self.size, self.crop, self.interpolation = size, crop, interpolation
+    def __init__(self, size: int, crop: str, interpolation: str, upright: bool = False) -> None:
+        self.size, self.crop, self.interpolation, self.upright = size, crop, interpolation, upright
 
     def __getitem__(self, task: Task) -> Tensor | str:
         path, place, mirrored = task
         try:
-            return cut(path, place, mirrored, self.size, self.crop, self.interpolation)
+            return cut(path, place, mirrored, self.size, self.crop, self.interpolation, self.upright)
         except UsageError as err:
             return str(err)
 
 
-def cut(path: str, place: Tensor, mirrored: bool, size: int, crop: str, interpolation: str) -> Tensor:
+def cut(
+    path: str, place: Tensor, mirrored: bool, size: int, crop: str, interpolation: str, upright: bool = False
+) -> Tensor:
     """The crop of one picture, uint8 size×size×3. ``place`` is what :meth:`TrainingBatches.draw` gave for it."""
     from torchvision.transforms.v2 import InterpolationMode
     from torchvision.transforms.v2 import functional as F
 
-    picture = opened(Path(path))
+    picture = opened(Path(path), upright=upright)
     if crop == "window":
         picture = shrunk(picture, size)
         top, left = ((place * (torch.tensor([picture.height, picture.width]) - size + 1)).long()).tolist()
