@@ -12,7 +12,9 @@ from torch import Tensor
 
 from . import corruptions
 from .corruptions import textures
-from .data import Images, load
+from .data import Images, load, stream_key
+from .data.corrupted_files import check_published, mark_generated, refuse_generated
+from .data.faults import counted
 from .errors import UsageError
 from .files import write_atomic
 from .npy import opened
@@ -21,8 +23,13 @@ FOLDERS = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C"}
 
 
 def folder(dataset: str, data_dir: Path) -> Path:
-    """Where the arrays of ``dataset`` lie; a dataset without published ones has no such folder."""
-    return data_dir / FOLDERS.get(dataset, f"{dataset}-C")
+    """Where the published arrays of ``dataset`` lie. Raises :class:`UsageError` for one without published arrays."""
+    if dataset not in FOLDERS:
+        raise UsageError(
+            f"corruption.source = official: no corrupted images of {dataset} are published, only of "
+            f"{' and '.join(FOLDERS)}; write corruption.source=generated"
+        )
+    return data_dir / FOLDERS[dataset]
 
 
 class Arrays:
@@ -33,15 +40,24 @@ class Arrays:
 
     def __init__(self, dataset: str, data_dir: Path, images: Images) -> None:
         self.folder = folder(dataset, data_dir)
+        refuse_generated(self.folder)
         self.n, self.shape = len(images), tuple(images.x.shape[1:])
         labels = opened(self.folder / "labels.npy", (5 * self.n,), None)
         if not np.array_equal(labels, np.tile(images.y.numpy(), 5)):
             raise UsageError(f"{self.folder / 'labels.npy'} are not the labels of {dataset}'s test images, five times")
 
     def check(self, names: Sequence[str]) -> None:
-        """Raises :class:`UsageError` unless the arrays ``names`` are there, whole: before the first is evaluated."""
+        """Raises :class:`UsageError` unless the arrays ``names`` are there, whole and those that are published: before
+        the first is evaluated."""
+        faults = []
         for name in names:
-            self._array(name)
+            try:
+                self._array(name)
+            except UsageError as err:
+                faults.append(str(err))
+        if faults:
+            raise UsageError(counted(faults, len(names), "arrays"))
+        check_published(self.folder, ["labels", *names])
 
     def read(self, name: str, severity: int, index: Tensor) -> Tensor:
         """uint8 (len(index), H, W, 3): the images ``index`` at ``severity``; only these are read."""
@@ -60,7 +76,9 @@ def write(dataset: str, out: Path, types: Sequence[str], data_dir: Path, tell: C
         corruptions.parameters(name, 32)
     images = load(dataset, "test", data_dir)
     bank = textures.load(data_dir / "frost") if (data_dir / "frost").is_dir() else None
-    target = out / FOLDERS.get(dataset, f"{dataset}-C")
+    key = stream_key(dataset, images)
+    target = out / FOLDERS.get(dataset, f"{_plain(dataset)}-C")
+    mark_generated(target, {"dataset": key, "test_sha256": images.digest(), "made by": "catchup-bench data corrupt"})
     labels = target / "labels.npy"
     if not labels.exists():
         write_atomic(labels, lambda p: _save(p, np.tile(images.y.numpy(), 5)))
@@ -68,8 +86,14 @@ def write(dataset: str, out: Path, types: Sequence[str], data_dir: Path, tell: C
         path = target / f"{name}.npy"
         if not path.exists():
             tell(f"{path}" + (f" ({corruptions.frost_source(bank)} textures)" if name == "frost" else ""))
-            write_atomic(path, partial(_write_severities, images=images, name=name, dataset=dataset, bank=bank))
+            write_atomic(path, partial(_write_severities, images=images, name=name, dataset=key, bank=bank))
     return [labels, *(target / f"{name}.npy" for name in types)]
+
+
+def _plain(dataset: str) -> str:
+    """The last part of a dataset's name, without prefix and options."""
+    path = dataset.split(":", 1)[-1].partition("?")[0]
+    return (Path(path).resolve() if dataset.startswith("folder:") else Path(path)).name
 
 
 def _save(path: Path, array: npt.NDArray[Any]) -> None:

@@ -45,7 +45,10 @@ class Corruption(Suite):
     def resolve(self, dataset: str, data_dir: Path) -> Self:
         source, frost = self.source, self.frost
         if source == "auto":
-            source = "official" if published.folder(dataset, data_dir).is_dir() else "generated"
+            there = dataset in published.FOLDERS and published.folder(dataset, data_dir).is_dir()
+            source = "official" if there else "generated"
+        if source == "official":
+            published.folder(dataset, data_dir)
         if frost == "auto":
             frost = "published" if (data_dir / "frost").is_dir() else "procedural"
         return replace(self, source=source, frost=frost)
@@ -77,7 +80,7 @@ class Corruption(Suite):
         return {key: value for key, value in merged.items() if key != "version"}
 
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
-        images = balanced(context.images, self.images, context.dataset, "corruption.images")
+        images = balanced(context, self.images, "corruption.images")
         bank = textures.load(context.data_dir / "frost") if self.frost == "published" and self.needs_frost else None
         official = self.source == "official"
         arrays = published.Arrays(context.dataset, context.data_dir, context.images) if official else None
@@ -97,7 +100,7 @@ class Corruption(Suite):
         images = context.images
         key = (
             cache.code_digest("corruptions"),
-            context.dataset,
+            context.key,
             images.digest(),
             name,
             severity,
@@ -111,7 +114,7 @@ class Corruption(Suite):
                 name,
                 severity,
                 indices=images.index.tolist(),
-                dataset=context.dataset,
+                dataset=context.key,
                 seed=self.seed,
                 textures=bank,
             ),
