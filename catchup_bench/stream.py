@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from . import augment
 from .data import Files
+from .data.faults import counted
 from .data.pictures import opened, shrunk
 from .errors import UsageError
 from .hardware import send
@@ -117,11 +118,10 @@ def cut(
 
 
 def together(items: list[Tensor | str]) -> tuple[Tensor, str]:
-    """A batch, and the first of its problems."""
-    problems = [item for item in items if isinstance(item, str)]
-    return (
-        (torch.empty(0), problems[0]) if problems else (torch.stack([i for i in items if not isinstance(i, str)]), "")
-    )
+    """A batch, and the first of its problems with their number."""
+    if problems := [item for item in items if isinstance(item, str)]:
+        return torch.empty(0), counted(problems, len(items), "images of the batch")
+    return torch.stack([i for i in items if not isinstance(i, str)]), ""
 
 
 def quiet(_: int) -> None:

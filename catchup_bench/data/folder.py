@@ -57,6 +57,8 @@ def folder_dataset(path: str) -> Dataset:
 
 
 class _Folder:
+    """The splits that a folder holds and the names of its classes."""
+
     def __init__(self, top: Path, untested_allowed: bool) -> None:
         self.top, self.untested_allowed = top, untested_allowed
         self.parts: dict[Split, Path] = {}
