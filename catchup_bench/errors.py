@@ -1,5 +1,13 @@
 """The ways a command can end, each with its exit code."""
 
+import difflib
+import reprlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class BenchError(Exception):
     """Ends a command with one line on stderr and ``exit_code``."""
@@ -39,3 +47,23 @@ class VerificationFailed(BenchError):
     """Something stated does not fit what is computed."""
 
     exit_code = 4
+
+
+def pick(kind: str, name: str, known: Iterable[str]) -> str:
+    """``name`` if it is known; :class:`UsageError` with a suggestion and the allowed values otherwise."""
+    names = sorted(known)
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UsageError(f"unknown {kind} {name!r}: {hint}It is one of: {', '.join(names)}")
+
+
+def one_line(err: "ValidationError") -> str:
+    """The first complaint of pydantic, as ``key = value: what is wrong``."""
+    found = err.errors(include_url=False)
+    # a misspelt key is both unknown and missing: the first says how it was spelt
+    first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
+    where = ".".join(str(part) for part in first["loc"])
+    given = f" = {reprlib.repr(first['input'])}" if where and first["type"] != "missing" else ""
+    return f"{where}{given}: {first['msg']}".removeprefix(": ")

@@ -12,7 +12,6 @@ Three things stand in the way of ``import robustbench`` (1.1.1) and are dealt wi
 import base64
 import contextlib
 import hashlib
-import importlib
 import importlib.util
 import os
 import sys
@@ -101,12 +100,12 @@ def load_model(name: str, dataset: str, folder: Path) -> Any:
 
     Raises :class:`UsageError` for a name or dataset that the zoo does not have, or when it cannot be fetched.
     """
-    from . import names
+    from .errors import pick
 
     models = zoo()
-    threats = models[names.pick("dataset of robustbench", dataset, models)]
+    threats = models[pick("dataset of robustbench", dataset, models)]
     known = {model: threat for threat, found in threats.items() for model in found}
-    threat = known[names.pick(f"robustbench model for {dataset}", name, known)]
+    threat = known[pick(f"robustbench model for {dataset}", name, known)]
     try:
         return module("utils").load_model(name, model_dir=str(folder), dataset=dataset, threat_model=threat)
     except Exception as err:  # downloads, archives and state dicts fail in many ways

@@ -12,6 +12,7 @@ from torch import Tensor
 
 STATES, CONVEX_STATES = 30_000, 500
 """Up to this many label strings of length n the minimum is found by dynamic programming."""
+
 STEP, MOMENTUM = 0.75, 0.8
 """Of the dual ascent: the fraction of the rows' and columns' disagreement that is moved, and what is kept of a move."""
 

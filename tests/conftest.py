@@ -13,8 +13,11 @@ from hypothesis import settings
 from typer.testing import CliRunner, Result
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 settings.register_profile("suite", deadline=None, max_examples=40, derandomize=True, database=None)
+
 settings.load_profile("suite")
 
 Cli = Callable[..., Result]
@@ -67,10 +70,10 @@ class _Here:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Boards run without processes of their own, and costs are measured in one round."""
-    from catchup_bench import cost
+    from catchup_bench.speed import cost
 
     measure = cost.measure
-    monkeypatch.setattr("catchup_bench.jobs.ProcessPoolExecutor", _Here)
+    monkeypatch.setattr("catchup_bench.jobs.local.ProcessPoolExecutor", _Here)
     monkeypatch.setattr(cost, "measure", lambda *args: measure(*args, rounds=1, steps=1))
 
 
@@ -82,8 +85,8 @@ def as_json(result: Result) -> Any:
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run: two epochs of catchup on a quarter of the digits."""
-    from catchup_bench.plan import make_run
-    from catchup_bench.train import train
+    from catchup_bench.runs.make import make_run
+    from catchup_bench.training.loop import train
 
     torch.set_num_threads(1)
     run = make_run("catchup", fraction=0.25, width=4, overrides={"epochs": 2})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from catchup_bench import robustbench_bridge as bridge
+from catchup_bench import robustbench_bridge
 from catchup_bench.errors import UsageError
 
 USE = """
@@ -58,7 +58,7 @@ def test_autoattack_is_called_with_the_names_it_has_now(monkeypatch: pytest.Monk
     fake = types.ModuleType("pyautoattack")
     fake.AutoAttack = Renamed  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pyautoattack", fake)
-    attack = bridge.AutoAttack(
+    attack = robustbench_bridge.AutoAttack(
         None, norm="L2", eps=0.5, attacks_to_run=["apgd-ce"], seed=1, log_path=None, verbose=False
     )
     assert attack.run_standard_evaluation("x", "y", bs=7, state_path=None) == "x"
@@ -70,21 +70,25 @@ def test_the_real_autoattack_runs_through_the_alias() -> None:
 
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5))
     x, y = torch.rand(3, 3, 2, 2), torch.tensor([0, 1, 2])
-    attack = bridge.AutoAttack(net, norm="Linf", eps=0.1, attacks_to_run=["apgd-ce"], version="custom", device="cpu")
+    attack = robustbench_bridge.AutoAttack(
+        net, norm="Linf", eps=0.1, attacks_to_run=["apgd-ce"], version="custom", device="cpu"
+    )
     found = attack.run_standard_evaluation(x, y, bs=3)
     assert found.shape == x.shape and (found - x).abs().max() <= 0.1 + 1e-6
 
 
 def test_missing_pkg_resources_names_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = bridge.importlib.util.find_spec
-    monkeypatch.setattr(bridge.importlib.util, "find_spec", lambda n: None if n == "pkg_resources" else real(n))
+    real = robustbench_bridge.importlib.util.find_spec
+    monkeypatch.setattr(
+        robustbench_bridge.importlib.util, "find_spec", lambda n: None if n == "pkg_resources" else real(n)
+    )
     with pytest.raises(UsageError, match="setuptools<81"):
-        bridge.bridge()
+        robustbench_bridge.bridge()
 
 
 def test_unknown_zoo_models_get_a_suggestion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(bridge, "zoo", lambda: {"cifar100": {"corruptions": ["Hendrycks2020AugMix_WRN"]}})
+    monkeypatch.setattr(robustbench_bridge, "zoo", lambda: {"cifar100": {"corruptions": ["Hendrycks2020AugMix_WRN"]}})
     with pytest.raises(UsageError, match="did you mean Hendrycks2020AugMix_WRN"):
-        bridge.load_model("Hendrycks2020AugMix", "cifar100", tmp_path)
+        robustbench_bridge.load_model("Hendrycks2020AugMix", "cifar100", tmp_path)
     with pytest.raises(UsageError, match="unknown dataset of robustbench"):
-        bridge.load_model("Hendrycks2020AugMix_WRN", "digits", tmp_path)
+        robustbench_bridge.load_model("Hendrycks2020AugMix_WRN", "digits", tmp_path)

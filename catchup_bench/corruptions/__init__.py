@@ -12,8 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .. import names
-from ..errors import UsageError
+from ..errors import UsageError, pick
 from . import blur, colour, digital, elastic, glass, motion, noise, severity, spatter, weather
 from .cells import Draws, cells
 from .severity import Parameters
@@ -24,6 +23,7 @@ __all__ = ["COMMON", "EXTRA", "GROUPS", "NAMES", "SEVERITIES", "Textures", "corr
 Corruption = Callable[[Tensor, Parameters, Draws], Tensor]
 
 SEVERITIES = (1, 2, 3, 4, 5)
+
 PROTOCOL = "corruption-v1"
 
 _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
@@ -49,11 +49,14 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 }
 
 NAMES = tuple(_FUNCTIONS)
+
 GROUPS = {
     group: tuple(name for name in NAMES if severity.tables()["corruptions"][name]["group"] == group)
     for group in ("noise", "blur", "weather", "digital", "extra")
 }
+
 EXTRA = GROUPS["extra"]
+
 COMMON = tuple(name for name in NAMES if name not in EXTRA)
 
 
@@ -86,7 +89,7 @@ def corrupt(
 
 def parameters(name: str, size: int) -> tuple[Parameters, ...]:
     """The parameters of severities 1 to 5 for images whose shorter side has ``size`` pixels."""
-    names.pick("corruption", name, NAMES)
+    pick("corruption", name, NAMES)
     return severity.parameters(name, size)
 
 

@@ -14,6 +14,7 @@ from .pixels import batch_first, batch_last, pad, to_bytes, unit
 from .severity import Parameters
 
 Array = npt.NDArray[np.float64]
+
 Floats = npt.NDArray[np.float32]
 
 

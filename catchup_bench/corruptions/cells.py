@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..draws import BLOCK, stream
+from ..seeds import BLOCK, stream
 
 CELL_PIXELS = 51_200
 

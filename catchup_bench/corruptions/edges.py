@@ -10,12 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
+
 Ints = npt.NDArray[np.int32]
+
 Floats = npt.NDArray[np.float32]
 
 EMBOSS = ((-2, -1, 0), (-1, 1, 1), (0, 1, 2))
+
 FIX = 1 << 16  # the distance transform counts in 1/65536
+
 STRAIGHT, DIAGONAL, KNIGHT = (round(step * FIX) for step in (1.0, 1.4, 2.1969))
+
 FAR = (2**31 - 1) >> 2
 
 

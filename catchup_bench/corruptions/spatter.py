@@ -10,6 +10,7 @@ from .pixels import batch_first, batch_last, interleave, planes
 from .severity import Parameters
 
 WATER = (175, 238, 238)
+
 MUD = (63, 42, 20)
 
 

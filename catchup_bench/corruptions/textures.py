@@ -14,17 +14,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..draws import stream
 from ..errors import RunFailed, UsageError
-from ..files import write_atomic
+from ..seeds import stream
+from ..system.files import write_atomic
 from .severity import tables
 
 Bytes = npt.NDArray[np.uint8]
+
 Ints = npt.NDArray[np.int64]
+
 Source = Literal["published", "procedural"]
 
 FIX = 2048  # one, in OpenCV's resize
+
 URL = "https://raw.githubusercontent.com/hendrycks/robustness/master/ImageNet-C/create_c/"
+
 # Height and width of the published pictures; mean and deviation of their red, green and blue, measured.
 STATISTICS = (
     ((600, 900), (78, 149, 166), (27, 16, 15)),

@@ -6,9 +6,8 @@ import zlib
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from .. import names
-from ..errors import UsageError
-from ..sources import Split, default_folder
+from ..data_sources import Split, default_folder
+from ..errors import UsageError, pick
 from .aircraft import AIRCRAFT
 from .cars import CARS
 from .cifar import cifar
@@ -19,7 +18,7 @@ from .fashion import FASHIONMNIST
 from .folder import folder_dataset
 from .hub import hub_dataset
 from .imagenet import IMAGENET, IMAGENET_O
-from .images import Dataset, Files, Images, check_labels, subset
+from .images import Dataset, Files, Images, check_labels, stream_key, subset
 from .tiny import TINYIMAGENET
 
 __all__ = [
@@ -51,6 +50,7 @@ DATASETS = {
     "imagenet-o": IMAGENET_O,
     "fashionmnist": FASHIONMNIST,
 }
+
 PREFIXES = {"hf:": hub_dataset, "folder:": folder_dataset}
 """``hf:NAME`` is any image-classification dataset of the Hugging Face hub, ``folder:PATH`` any folder of images; both
 take options, as ``hf:NAME?label=COLUMN``."""
@@ -61,7 +61,7 @@ def get(name: str) -> Dataset:
     for prefix, make in PREFIXES.items():
         if name.startswith(prefix):
             return make(name.removeprefix(prefix))
-    return DATASETS[names.pick("dataset", name, DATASETS)]
+    return DATASETS[pick("dataset", name, DATASETS)]
 
 
 def num_classes(name: str, folder: Path | None = None) -> int:
@@ -72,10 +72,14 @@ def num_classes(name: str, folder: Path | None = None) -> int:
 
 @overload
 def load(name: str, split: Literal["test"], folder: Path | None = None) -> Images: ...
+
+
 @overload
 def load(
     name: str, split: Split, folder: Path | None = None, fraction: float = 1.0, seed: int = 0
 ) -> Images | Files: ...
+
+
 def load(name: str, split: Split, folder: Path | None = None, fraction: float = 1.0, seed: int = 0) -> Images | Files:
     """Images of a split in official order; of the training split only a fixed ``fraction`` per class.
 
@@ -89,20 +93,11 @@ def load(name: str, split: Split, folder: Path | None = None, fraction: float = 
     return subset(images, fraction, stream_key(name, images), seed)
 
 
-def stream_key(name: str, images: Images | Files) -> str:
-    """Return what random numbers that belong to ``images``, a whole split, are keyed by: what the data is.
-
-    A dataset of the table is what it is called. Of any other it is the digest of the images, since how a path is
-    written says nothing about them.
-    """
-    return f"sha256:{images.digest()}" if name.startswith(tuple(PREFIXES)) else name
-
-
 def fetch(name: str, folder: Path | None = None) -> dict[str, Any]:
     """Download a dataset and read it once; what was found. A name of :data:`EXTRAS` is fetched likewise."""
     folder = folder or default_folder()
     if not name.startswith(tuple(PREFIXES)):
-        names.pick("dataset", name, [*DATASETS, *EXTRAS])
+        pick("dataset", name, [*DATASETS, *EXTRAS])
     entry = EXTRAS[name] if name in EXTRAS else get(name)
     if entry.fetch is not None:
         try:

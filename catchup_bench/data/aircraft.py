@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
+from ..data_sources import SOURCES, Split, absent
 from ..errors import UsageError
-from ..sources import SOURCES, Split, absent
 from .archives import unpack
+from .decode import decoded
 from .imagenet import MEAN, STD
 from .images import Dataset, Files, Images
 from .listing import lines
-from .pictures import decoded
 
 TOP = "fgvc-aircraft-2013b"
+
 MD5 = "d4acdd33327262359767eeaa97a4f732"
 
 

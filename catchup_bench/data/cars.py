@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from ..data_sources import Split, absent
 from ..errors import UsageError
-from ..sources import Split, absent
+from .decode import decoded
 from .imagenet import MEAN, STD
 from .images import Dataset, Files, Images
-from .pictures import decoded
 
 TOP = "stanford_cars"
+
 LARGEST = 2**24
 """Bytes that a MATLAB file may have and may expand to: 8,144 boxes, labels and names take 3 MB."""
+
 COMPRESSED = 15
 
 

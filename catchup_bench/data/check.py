@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import names
-from ..errors import UsageError
-from ..sources import SOURCES, Split
+from ..data_sources import SOURCES, Split
+from ..errors import UsageError, pick
 from . import DATASETS, PREFIXES, default_folder, get, load, num_classes
+from .decode import Pixels, each
 from .extras import EXTRAS
 from .images import Files
-from .pictures import Pixels, each
 
 
 def check(name: str, folder: Path | None = None, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
@@ -25,7 +24,7 @@ def check(name: str, folder: Path | None = None, tell: Callable[[str], None] = l
     if name in EXTRAS:
         return {"dataset": name, **EXTRAS[name].check(folder)}
     if not name.startswith(tuple(PREFIXES)):
-        names.pick("dataset", name, [*DATASETS, *EXTRAS])
+        pick("dataset", name, [*DATASETS, *EXTRAS])
     entry, classes = get(name), num_classes(name, folder)
     found = {split: one_split(name, split, folder, classes, tell) for split in entry.splits}
     if name in SOURCES:

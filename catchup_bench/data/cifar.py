@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
+from ..data_sources import Split
 from ..errors import UsageError
-from ..sources import Split
 from .images import Dataset, Images
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)

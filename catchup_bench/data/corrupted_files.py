@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..files import read_json, write_json
+from ..system.files import read_json, write_json
 from .faults import counted
 
 MARK = "generated.json"

@@ -5,15 +5,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..data_sources import SOURCES, Split, absent
 from ..errors import UsageError
-from ..sources import SOURCES, Split, absent
 from .archives import unpack
+from .decode import decoded
 from .imagenet import MEAN, STD
 from .images import Dataset, Files, Images
 from .listing import lines
-from .pictures import decoded
 
 TOP = "CUB_200_2011"
+
 MD5 = "97eceeb196236b17998738112f37df78"
 
 

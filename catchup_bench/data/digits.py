@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..data_sources import Split
 from ..errors import UsageError
-from ..sources import Split
 from .images import Dataset, Images
 
 

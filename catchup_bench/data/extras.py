@@ -6,11 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..errors import UsageError
-from ..sources import SOURCES, absent
-from .faults import counted
+from ..data_sources import absent
+from .corrupted import check_corrupted, fetch_corrupted
 
 
 @dataclass(frozen=True)
@@ -19,41 +16,6 @@ class Extra:
 
     fetch: Callable[[Path], None]
     check: Callable[[Path], dict[str, Any]]
-
-
-def fetch_corrupted(name: str, folder: Path) -> None:
-    from ..robustbench_bridge import fetch_corrupted as download
-
-    if absent(name, folder) is not None:
-        download(name.removesuffix("-c"), folder)
-
-
-def check_corrupted(name: str, folder: Path) -> dict[str, Any]:
-    """All 19 arrays and the labels. Raises :class:`UsageError` for one that is missing or not the published one."""
-    from .. import corruptions
-    from ..npy import opened
-    from .corrupted_files import check_published, refuse_generated
-
-    if (error := absent(name, folder)) is not None:
-        raise error
-    top = folder / Path(SOURCES[name].needs[0]).parts[0]
-    refuse_generated(top)
-    count, classes = SOURCES[name].counts["test"], SOURCES[name].classes
-    labels = opened(top / "labels.npy", (count,), None)
-    if not np.array_equal(np.unique(labels), np.arange(classes)) or not np.array_equal(
-        labels, np.tile(labels[: count // 5], 5)
-    ):
-        raise UsageError(f"{top / 'labels.npy'} are not labels 0 to {classes - 1} of the same images five times")
-    faults = []
-    for corruption in corruptions.NAMES:
-        try:
-            opened(top / f"{corruption}.npy", (count, 32, 32, 3), np.dtype(np.uint8))
-        except UsageError as err:
-            faults.append(str(err))
-    if faults:
-        raise UsageError(counted(faults, len(corruptions.NAMES), "arrays"))
-    check_published(top, ["labels", *corruptions.NAMES])
-    return {"folder": str(top), "arrays": len(corruptions.NAMES), "images": count, "classes": classes}
 
 
 def fetch_frost(folder: Path) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch.nn.functional as F
 
+from ..data_sources import Split, absent
 from ..errors import UsageError
-from ..sources import Split, absent
 from .images import Dataset, Images, as_images
 
 

@@ -7,13 +7,13 @@ error unless the name ends with ``?untested=allowed``.
 
 from pathlib import Path
 
+from ..data_sources import FOLDER_OPTIONS, SPLIT_NAMES, Split, parse
 from ..errors import UsageError
-from ..sources import FOLDER_OPTIONS, SPLIT_NAMES, Split, parse
+from .decode import decoded, opened, whole
 from .imagenet import MEAN, STD
 from .images import Dataset, Files, Images, check_size
 from .listing import Listing, class_folders, class_names, hidden
 from .notes import note, note_skipped
-from .pictures import decoded, opened, whole
 
 SMALL = 96
 """Pixels of the longer side up to which images are shown as they are, all of one size, and kept in memory."""

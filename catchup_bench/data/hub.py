@@ -2,7 +2,7 @@
 
 NAME is a dataset of the Hugging Face hub or a local folder in a layout that the library knows (one sub-folder of
 images per class and split, parquet files, …). Where it has several columns of images or of class labels,
-``hf:NAME?label=COLUMN&image=COLUMN`` says which. Pictures are decoded by :mod:`catchup_bench.data.pictures`, as those
+``hf:NAME?label=COLUMN&image=COLUMN`` says which. Pictures are decoded by :mod:`catchup_bench.data.decode`, as those
 of any other dataset.
 """
 
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..data_sources import SPLIT_NAMES, Split, parse
 from ..errors import UsageError
-from ..sources import SPLIT_NAMES, Split, parse
+from .decode import decoding, opened
 from .images import Dataset, Images, check_labels, check_size
 from .notes import note
-from .pictures import decoding, opened
 
 COLUMNS: dict[str, tuple[str, ...]] = {"label": (), "image": ()}
 """Options of an ``hf:`` name: which column; any name."""

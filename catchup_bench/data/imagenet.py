@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
+from ..data_sources import SOURCES, Split, absent
 from ..errors import UsageError
-from ..sources import SOURCES, Split, absent
 from .archives import unpack
+from .decode import decoded
 from .images import Dataset, Files, Images
 from .listing import class_folders, class_names
 from .notes import note_skipped
-from .pictures import decoded
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """The constants of ImageNet, also those of the fine-grained protocols."""
+
 O_MD5 = "86bd7a50c1c4074fb18fc5f219d6d50b"
 
 
@@ -78,6 +79,7 @@ IMAGENET = Dataset(
     width=64,
     about="1,281,167 training and 50,000 validation images of 1,000 classes, 224 px (Russakovsky et al., 2015)",
 )
+
 IMAGENET_O = Dataset(
     load=load_imagenet_o,
     fetch=lambda folder: unpack(SOURCES["imagenet-o"].obtain, O_MD5, folder, "imagenet-o"),

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..data_sources import GENERIC, Split
 from ..errors import UsageError
-from ..sources import Split
 from .faults import counted
 
 
@@ -161,6 +161,15 @@ class Dataset:
     classes: Callable[[Path], int] | None = None
     class_names: Callable[[Path], list[str]] | None = None
     splits: tuple[Split, ...] = ("train", "test")
+
+
+def stream_key(name: str, images: Images | Files) -> str:
+    """Return what random numbers that belong to ``images``, a whole split, are keyed by: what the data is.
+
+    A dataset of the table is what it is called. Of any other it is the digest of the images, since how a path is
+    written says nothing about them.
+    """
+    return f"sha256:{images.digest()}" if name.startswith(GENERIC) else name
 
 
 def subset(images: Labelled, fraction: float, key: str, seed: int) -> Labelled:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UsageError
+from .decode import endings
 from .notes import LINKED_AGAIN
-from .pictures import endings
 
 HIDDEN = ("__MACOSX", "@eaDir")
 """Folders beside those with a dot that are nobody's pictures: of macOS's archives and of Synology's thumbnails."""

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
+from ..data_sources import SOURCES, Split, absent
 from ..errors import UsageError
-from ..sources import SOURCES, Split, absent
 from .archives import unpack
 from .cifar import MEAN, STD
+from .decode import decoded, whole
 from .images import Dataset, Files, Images
 from .listing import class_folders, lines
-from .pictures import decoded, whole
 
 TOP = "tiny-imagenet-200"
+
 MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 
 

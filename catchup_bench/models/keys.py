@@ -9,6 +9,7 @@ RESNET = {
     **{f"layer{i}": f"stages.{i}" for i in range(1, 5)},
     "fc": "head.linear",
 }
+
 DENSENET = {
     "features.conv0": "stages.0.0",
     "features.norm0": "stages.0.1",
@@ -17,13 +18,16 @@ DENSENET = {
     "features.norm5": "head.norm.0",
     "classifier": "head.linear",
 }
+
 MOBILENETV2_STAGES = ((0, 1), (1, 2), (2, 4), (4, 7), (7, 11), (11, 14), (14, 17), (17, 18))
 """Where the eight stages begin and end in torchvision's ``features``: a new one with every change of width."""
+
 MOBILENETV2 = {
     **{f"features.{j}": f"stages.{i}.{j - a}" for i, (a, b) in enumerate(MOBILENETV2_STAGES) for j in range(a, b)},
     "features.18": "head.norm",
     "classifier.1": "head.linear",
 }
+
 VGG11 = {
     "features.0": "stages.0.0",
     "features.3": "stages.1.1",

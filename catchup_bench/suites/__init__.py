@@ -5,8 +5,9 @@ all follow from the bits. Networks take float32 images in [0,1] and are in eval 
 bf16, 25 of the 83,685 outcomes of ``robustness`` changed for a network trained on the digits (baseline, 8 epochs).
 """
 
+import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,10 +17,11 @@ from torch import Tensor, nn
 
 from .. import data
 from ..data import Images, subset
-from ..errors import UsageError
-from ..graphs import Forward
-from ..loader import batches
-from ..results import Outcome
+from ..data.batches import batches
+from ..engines.graph_passes import Forward
+from ..errors import UsageError, pick
+from ..plugins import complete_options, module_names, only_class
+from ..records.record import Outcome
 
 GROUPS = {"robustness": ("clean", "fgsm", "corruption", "deformation")}
 """Names that stand for several suites."""
@@ -85,6 +87,10 @@ class Suite(ABC):
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor | Found]]:
         """(condition, bits) for each of ``conditions``, as soon as each is finished; bits are bool of length N."""
 
+    def images_digest(self, context: Context, condition: str) -> str:
+        """SHA-256 of the images that ``condition`` is measured on: an outcome belongs to them."""
+        return context.images.digest()
+
     def protocol(self, condition: str) -> dict[str, Any]:
         """What two outcomes of ``condition`` must share to stand in one column."""
         return {"version": self.version, **asdict(self)}
@@ -137,3 +143,30 @@ def balanced(context: Context, count: int, option: str = "images") -> Images:
     if round(int(images.y.unique(return_counts=True)[1].min()) * share) == 0:
         raise UsageError(f"{option} = {count} leaves a class of {dataset} without an image: give more, or 0 for all")
     return subset(images, share, f"{context.key}-test", 0)
+
+
+def make_suites(wanted: Iterable[str], settings: dict[str, dict[str, Any]]) -> dict[str, Suite]:
+    """Suites by name, groups taken apart, with ``settings`` as their options."""
+    found: dict[str, Suite] = {}
+    for name in wanted:
+        pick("suite", name, [*suite_names(), *GROUPS])
+        for member in GROUPS.get(name, (name,)):
+            cls = suite_class(member)
+            found[member] = cls(**complete_options(cls, None, settings.get(member, {}), member))
+    return found
+
+
+def resolve_suites(suites: dict[str, Suite], dataset: str, data_dir: Path | None) -> dict[str, Suite]:
+    """The suites with what depends on the files at hand decided, such as which corrupted images they use."""
+    return {name: suite.resolve(dataset, data_dir or data.default_folder()) for name, suite in suites.items()}
+
+
+def suite_names() -> list[str]:
+    return module_names("catchup_bench.suites")
+
+
+def suite_class(name: str) -> "type[Suite]":
+    from . import Suite
+
+    pick("suite", name, suite_names())
+    return only_class(importlib.import_module(f"catchup_bench.suites.{name}"), Suite, name)

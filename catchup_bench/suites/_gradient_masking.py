@@ -1,7 +1,8 @@
 """What makes the number of a gradient attack believable, measured beside it.
 
 A network can look robust because its gradient is zero or useless. So an attack is compared with noise of the same
-size, and with a loss that does not saturate. What follows from outcomes alone is in :mod:`catchup_bench.suspicion`.
+size, and with a loss that does not saturate. What follows from outcomes alone is in
+:mod:`catchup_bench.records.attack_checks`.
 """
 
 import math
@@ -13,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..draws import stream
-from ..hardware import send
-from ..loader import batches
+from ..data.batches import batches
+from ..seeds import stream
+from ..system.hardware import to_device
 from . import Context, fetch
 
 ZERO_SHARE = 0.005
@@ -108,8 +109,8 @@ def random_sign(key: str) -> Direction:
 def uniform(x: Tensor, index: Tensor, *key: str | int) -> Tensor:
     """Like x, uniform in [-1, 1): each image's draw depends on ``key`` and its index alone.
 
-    A stream per image, since a block of 500 (:func:`catchup_bench.draws.per_image`) of large images fills the memory.
+    A stream per image, since a block of 500 (:func:`catchup_bench.seeds.per_image`) of large images fills the memory.
     """
     shape = x.shape[1:]
     rows = [stream(*key, i).random(shape, dtype=np.float32) for i in index.tolist()]
-    return send(torch.from_numpy(np.stack(rows)), x.device).mul_(2).sub_(1)
+    return to_device(torch.from_numpy(np.stack(rows)), x.device).mul_(2).sub_(1)

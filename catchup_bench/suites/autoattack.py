@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from ..data import Images
-from ..loader import to_unit
+from ..data.batches import to_unit
 from . import Context, Found, Suite, balanced
 from ._gradient_masking import ZERO_SHARE, check_eps
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..loader import batches
-from ..results import Outcome
+from ..data.batches import batches
+from ..records.record import Outcome
 from . import Context, Found, Suite, fetch
 
 

@@ -1,5 +1,6 @@
 """Common corruptions (Hendrycks and Dietterich, ICLR 2019, arXiv 1903.12261): 19 types, five severities."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,8 +8,10 @@ from typing import Literal, Self
 
 from torch import Tensor
 
-from .. import cache, corruptions, published
+from .. import corruptions
 from ..corruptions import textures
+from ..data.corrupted import FOLDERS, CorruptedArrays, corrupted_folder
+from ..system import cache
 from . import Context, Suite, balanced, correct
 
 
@@ -45,10 +48,10 @@ class Corruption(Suite):
     def resolve(self, dataset: str, data_dir: Path) -> Self:
         source, frost = self.source, self.frost
         if source == "auto":
-            there = dataset in published.FOLDERS and published.folder(dataset, data_dir).is_dir()
+            there = dataset in FOLDERS and corrupted_folder(dataset, data_dir).is_dir()
             source = "official" if there else "generated"
         if source == "official":
-            published.folder(dataset, data_dir)
+            corrupted_folder(dataset, data_dir)
         if frost == "auto":
             frost = "published" if (data_dir / "frost").is_dir() else "procedural"
         return replace(self, source=source, frost=frost)
@@ -83,7 +86,7 @@ class Corruption(Suite):
         images = balanced(context, self.images, "corruption.images")
         bank = textures.load(context.data_dir / "frost") if self.frost == "published" and self.needs_frost else None
         official = self.source == "official"
-        arrays = published.Arrays(context.dataset, context.data_dir, context.images) if official else None
+        arrays = CorruptedArrays(context.dataset, context.data_dir, context.images) if official else None
         wanted = [(f"{n}-{s}{self.suffix(n)}", n, s) for n in self.types for s in self.severities]
         wanted = [(condition, name, severity) for condition, name, severity in wanted if condition in conditions]
         if arrays is not None:
@@ -94,6 +97,15 @@ class Corruption(Suite):
             else:
                 corrupted = self.corrupt(replace(context, images=images), name, severity, bank)
             yield condition, correct(replace(context, images=replace(images, x=corrupted)))
+
+    def images_digest(self, context: Context, condition: str) -> str:
+        """Of published arrays: SHA-256 of the file, with the digest of the test images whose labels they have."""
+        own = context.images.digest()
+        if self.source != "official":
+            return own
+        name = condition.rsplit("-", 2)[0] if self.images == 0 else condition.rsplit("-", 3)[0]
+        arrays = CorruptedArrays(context.dataset, context.data_dir, context.images)
+        return hashlib.sha256(f"{own} {arrays.digest(name)}".encode()).hexdigest()
 
     def corrupt(self, context: Context, name: str, severity: int, bank: textures.Textures | None) -> Tensor:
         """The images of ``context`` corrupted, from the disk if they were made before."""

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..draws import per_image
-from ..hardware import send
+from ..seeds import per_image
+from ..system.hardware import to_device
 from . import Context, Suite, correct
 
 RANGES = {
@@ -21,6 +21,7 @@ RANGES = {
     "shear-57.2": 1.0,
 }
 """Largest angle in radians; shears of 0.5 and 1 rad are the table's 28.6° and 57.2°."""
+
 ZOOMS = {"zoom-60": 0.6, "zoom-80": 0.8, "zoom-120": 1.2, "zoom-140": 1.4}
 
 
@@ -92,6 +93,6 @@ def warp(x: Tensor, matrices: npt.NDArray[np.float64], fill: Tensor) -> Tensor:
     coords = offset[:, None] + grid[:, :1] * matrices[:, None, :, 0] + grid[:, 1:] * matrices[:, None, :, 1]
     inside = ((coords >= 0) & (coords <= size - 1)).all(2)
     nearest = np.clip(np.floor(coords + 0.5).astype(np.int64), 0, size - 1)
-    source = send(torch.from_numpy(nearest[..., 0] * width + nearest[..., 1]), x.device)
+    source = to_device(torch.from_numpy(nearest[..., 0] * width + nearest[..., 1]), x.device)
     moved = x.flatten(2).gather(2, source[:, None].expand(-1, x.shape[1], -1)).view_as(x)
-    return torch.where(send(torch.from_numpy(inside), x.device).view(-1, 1, height, width), moved, fill)
+    return torch.where(to_device(torch.from_numpy(inside), x.device).view(-1, 1, height, width), moved, fill)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..suspicion import POINTS
+from ..records.attack_checks import POINTS
 from . import Context, Found, Suite
 from ._gradient_masking import ZERO_SHARE, Direction, Seen, check_eps, margin_sign, random_sign, sweep
 

@@ -5,6 +5,7 @@ positive class, the score grows with strangeness, average precision is step-wise
 """
 
 import base64
+import hashlib
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -17,17 +18,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import data, names
+from .. import data
 from ..data import Images
-from ..errors import UsageError
-from ..hardware import send
-from ..loader import batches
-from ..results import Outcome
+from ..data.batches import batches
+from ..errors import UsageError, pick
+from ..records.record import Outcome
+from ..system.hardware import to_device
 from . import Context, Found, Suite, fetch
 
 Array = npt.NDArray[np.float32]
+
 RECALL = 0.95
 IMAGENET_O = "imagenet-o"
+
 FIGURES = {"auroc": "AUROC", "aupr_out": "AUPR-out", "fpr95_closest": "FPR95"}
 
 
@@ -54,8 +57,8 @@ class OOD(Suite):
         if not self.out:
             raise UsageError("ood: which images are out of distribution? Name their dataset: --ood NAME")
         if not self.out.startswith(tuple(data.PREFIXES)):
-            names.pick("dataset", self.out, data.DATASETS)
-        names.pick("ood.inside", self.inside, ("auto", "all", "shared"))
+            pick("dataset", self.out, data.DATASETS)
+        pick("ood.inside", self.inside, ("auto", "all", "shared"))
 
     @property
     def only_shared(self) -> bool:
@@ -92,6 +95,11 @@ class OOD(Suite):
         except (KeyError, TypeError, ValueError, AttributeError) as err:
             return [f"its scores or metrics are damaged: {type(err).__name__} {err}"]
         return [f"{name} is stated as {b}, its scores give {a}" for name, a, b in pairs if not _same(a, b)]
+
+    def images_digest(self, context: Context, condition: str) -> str:
+        """SHA-256 of the digests of both test sets."""
+        outside = data.load(self.out, "test", context.data_dir)
+        return hashlib.sha256(f"{context.images.digest()} {outside.digest()}".encode()).hexdigest()
 
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
         outside = data.load(self.out, "test", context.data_dir)
@@ -132,7 +140,7 @@ class OOD(Suite):
 def score(context: Context, images: Images, shared: Tensor | None = None) -> tuple[Tensor, dict[str, Array]]:
     """Whether each image is classified rightly, and its scores, with ``msp`` over the classes ``shared`` alone."""
     size = context.images.x.shape[1:3]
-    columns = None if shared is None else send(shared, context.device)
+    columns = None if shared is None else to_device(shared, context.device)
     right, found = [], []
     for x, y, _ in batches(images, context.batch_size, context.device):
         if x.shape[2:] != size:

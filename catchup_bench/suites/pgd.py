@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ..loader import batches
+from ..data.batches import batches
 from . import Context, Found, Suite, balanced, fetch
 from ._gradient_masking import check_eps, check_step, uniform
 

@@ -1,0 +1,246 @@
+"""A board: a grid of runs, suites and columns. It is the definition of a leaderboard and of how to reproduce it."""
+
+import re
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from .. import recipes
+from ..errors import UsageError, one_line
+from ..plugins import parse_settings
+from ..system.toml_files import packaged_toml, read_toml
+from . import paper
+
+BY_IMAGE = ("error", "accuracy")
+"""Metrics that are a mean over images; the others are one number of a whole test set."""
+
+FOLDER_NAME = r"^([A-Za-z0-9_][A-Za-z0-9_.-]*)?$"
+"""Names that become folders: none leads out of its own."""
+
+STRICT = ConfigDict(frozen=True, extra="forbid")
+
+
+class Entry(BaseModel):
+    """A method of the grid, by its name or its file; ``set`` are options other than its defaults, ``label`` then names
+    the row. ``paper`` is the row of the paper's tables that it stands beside, if that is called otherwise."""
+
+    model_config = STRICT
+    name: str
+    label: str = Field("", pattern=FOLDER_NAME, max_length=64)
+    set: dict[str, Any] = {}
+    paper: str = ""
+
+    @property
+    def own(self) -> str:
+        """The method's name: of a file its stem."""
+        return self.name.rsplit("/", 1)[-1].removesuffix(".py")
+
+    @property
+    def row(self) -> str:
+        return self.label or self.own
+
+    @property
+    def printed(self) -> str:
+        return self.paper or self.row
+
+
+class ExternalEntry(BaseModel):
+    """A row of its own: a network that was trained elsewhere (see :class:`catchup_bench.runs.run.ExternalNetwork`), in
+    one setup. ``model`` is that of the setup for a file of weights."""
+
+    model_config = STRICT
+    label: str = Field(pattern=FOLDER_NAME, min_length=1, max_length=64)
+    checkpoint: str
+    sha256: str = ""
+    setup: str = ""
+    paper: str = ""
+
+    @property
+    def row(self) -> str:
+        return self.label
+
+    @property
+    def printed(self) -> str:
+        return self.paper or self.label
+
+
+class Setup(BaseModel):
+    """What is trained and evaluated: dataset, model, recipe, suites. Columns name it when a board has several.
+
+    ``set`` are options of methods in this set-up alone, such as ``cutmix.alpha=0.2``; a row's own ``set`` comes first.
+    """
+
+    model_config = STRICT
+    name: str = Field("", pattern=FOLDER_NAME, max_length=64)
+    dataset: str
+    fraction: float = Field(1.0, gt=0, le=1)
+    model: str
+    width: int
+    variant: str | None = None
+    recipe: str
+    overrides: dict[str, Any] = {}
+    set: tuple[str, ...] = ()
+    suites: tuple[str, ...]
+
+    def options_of(self, method: str) -> dict[str, Any]:
+        """Return the options that ``set`` gives to ``method``."""
+        return parse_settings(self.set).get(method, {})
+
+
+class Column(BaseModel):
+    """The mean error (or accuracy) over conditions of a setup, or the mean of other columns.
+
+    A ``*`` in a condition stands for the five severities of a corruption. ``fpr95``, ``auroc`` and ``aupr`` are those
+    of the maximum softmax probability in a condition of the suite ``ood``. ``paper`` is the column of the paper's
+    tables to stand beside, such as ``T1.mce``.
+    """
+
+    model_config = STRICT
+    name: str
+    about: str = ""
+    metric: Literal["error", "accuracy", "fpr95", "auroc", "aupr"] = "error"
+    paper: str = ""
+    setup: str = ""
+    conditions: tuple[str, ...] = ()
+    mean_of: tuple[str, ...] = ()
+
+    @field_validator("conditions")
+    @classmethod
+    def _severities(cls, conditions: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(c.replace("*", str(s)) for c in conditions for s in (range(1, 6) if "*" in c else (0,)))
+
+
+class Board(BaseModel):
+    """``rank`` is the column that orders the rows. ``differs`` says, where columns stand beside the paper's, in what
+    this is not its protocol; ``cost_paper`` is the paper's column of times."""
+
+    model_config = STRICT
+    title: str
+    question: str
+    differs: str = ""
+    methods: tuple[Entry, ...] = Field(min_length=1)
+    loaded: tuple[ExternalEntry, ...] = ()
+    seeds: tuple[int, ...] = Field(min_length=1)
+    rank: str
+    set: tuple[str, ...] = ()
+    cost_paper: str = ""
+    setups: tuple[Setup, ...] = Field(min_length=1)
+    columns: tuple[Column, ...] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        """A method may be just its name; a setup is called after its model."""
+        if isinstance(values, dict) and all(isinstance(values.get(k, []), list) for k in ("methods", "setups")):
+            values = dict(values)
+            values["methods"] = [{"name": m} if isinstance(m, str) else m for m in values.get("methods", [])]
+            values["setups"] = [
+                {"name": f"{s.get('model')}-w{s.get('width')}", **s} if isinstance(s, dict) else s
+                for s in values.get("setups", [])
+            ]
+        return values
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [c.name for c in self.columns]
+        setups = [s.name for s in self.setups]
+        if self.rank not in names:
+            raise ValueError(f"rank = {self.rank!r} is not a column: {', '.join(names)}")
+        if len({e.row for e in self.rows}) < len(self.rows) or len(set(setups)) < len(setups):
+            raise ValueError("every method needs its own label, and every setup its own name")
+        if len(set(names)) < len(names) or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("every column needs its own name, and every seed stands once")
+        for column in self.columns:
+            if bool(column.conditions) == bool(column.mean_of) or not set(column.mean_of) <= set(names) - {column.name}:
+                raise ValueError(f"column {column.name!r} needs either conditions or mean_of other columns")
+            if any(len(set(parts)) < len(parts) for parts in (column.conditions, column.mean_of)):
+                raise ValueError(f"column {column.name!r} names something twice")
+            if any(other.mean_of for other in self.columns if other.name in column.mean_of):
+                raise ValueError(f"column {column.name!r}: mean_of takes columns of conditions, not means")
+            if column.setup and column.setup not in setups:
+                raise ValueError(f"column {column.name!r}: no setup {column.setup!r}")
+            if not {self.column(n).metric for n in column.mean_of} <= set(BY_IMAGE):
+                raise ValueError(f"column {column.name!r}: a mean is of errors and accuracies")
+        for setup in self.setups:
+            if others := parse_settings(setup.set).keys() - {e.own for e in self.methods}:
+                raise ValueError(
+                    f"setup {setup.name!r} sets options of {min(others)}, which is no method of this board"
+                )
+        for entry in self.loaded:
+            if entry.setup and entry.setup not in setups:
+                raise ValueError(f"{entry.label}: no setup {entry.setup!r}")
+        if self.column(self.rank).metric not in BY_IMAGE:
+            raise ValueError(f"rank = {self.rank!r} has no outcome per image: rank by an error or an accuracy")
+        for printed in filter(None, (self.cost_paper, *(c.paper for c in self.columns))):
+            paper.column(printed)
+        return self
+
+    @property
+    def rows(self) -> tuple[Entry | ExternalEntry, ...]:
+        return (*self.methods, *self.loaded)
+
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Options of the suites."""
+        return parse_settings(self.set)
+
+    def weights(self, column: Column) -> dict[tuple[str, str], float]:
+        """What the column is the mean of: (setup, condition) → weight, summing to 1."""
+        if column.conditions:
+            setup = column.setup or self.setups[0].name
+            return {(setup, c): 1 / len(column.conditions) for c in column.conditions}
+        total: dict[tuple[str, str], float] = {}
+        for name in column.mean_of:
+            for key, weight in self.weights(self.column(name)).items():
+                total[key] = total.get(key, 0) + weight / len(column.mean_of)
+        return total
+
+    def column(self, name: str) -> Column:
+        return next(c for c in self.columns if c.name == name)
+
+
+QUICK = "-quick"
+
+DEMO = "demo"
+"""The board of ``catchup-bench demo``, which is written beside its runs and not published."""
+
+
+def available() -> list[str]:
+    """Names of the boards, ``table2`` before ``table10``."""
+    return sorted(packaged_toml(__package__), key=lambda name: re.sub(r"\d+", lambda digits: digits[0].zfill(9), name))
+
+
+def record_name(name: str, recipe: str | None = None) -> str:
+    """What the records and the page of a board are called: those of a short schedule apart from the paper's."""
+    own = Path(name).stem if name.endswith(".toml") else name
+    return own if recipe is None else f"{own}-{Path(recipe).stem}"
+
+
+def load(name: str, recipe: str | None = None) -> Board:
+    """The board called ``name``, or the TOML file at that path, with another recipe if one is given.
+
+    ``recipe`` is a name, a TOML file, or ``quick``: then every setup takes the quick variant of its own. The board
+    called ``NAME-quick`` is ``NAME`` with quick recipes.
+    """
+    if recipe is None and name.endswith(QUICK) and name not in available() and name.removesuffix(QUICK) in available():
+        name, recipe = name.removesuffix(QUICK), "quick"
+    values = read_toml(name, "board", __package__)
+    try:
+        board = Board.model_validate(values)
+    except ValidationError as err:
+        raise UsageError(f"board {name}: {one_line(err)}") from None
+    return board if recipe is None else with_recipe(board, recipe)
+
+
+def with_recipe(board: Board, recipe: str) -> Board:
+    """``board`` on another schedule, which its page then says."""
+    setups = []
+    for setup in board.setups:
+        other = setup.recipe.removesuffix("-paper").removesuffix(QUICK) + QUICK if recipe == "quick" else recipe
+        if recipe == "quick" and other not in recipes.available():
+            raise UsageError(f"--recipe quick: there is no {other}, a short variant of {setup.recipe}: name a recipe")
+        setups.append(setup.model_copy(update={"recipe": other}))
+    words = f"recipe {recipe}" if recipe != "quick" else "quick recipes"
+    differs = f"{board.differs}; {words}" if board.differs else f"{words} instead of the paper's"
+    return board.model_copy(update={"title": f"{board.title}, {words}", "differs": differs, "setups": tuple(setups)})

@@ -1,0 +1,79 @@
+"""The jobs of a board: each method of its rows, in each of its setups, for each seed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from .. import data, registry
+from ..errors import UsageError, one_line
+from ..records.record import Record
+from ..runs.make import make_run, model_spec
+from ..runs.run import ZOO, DatasetSpec, ExternalNetwork, Run
+from . import STRICT, Board, ExternalEntry
+
+
+class Job(BaseModel):
+    """A run of the grid, where its record belongs, and what to evaluate."""
+
+    model_config = STRICT
+    run: Run | ExternalNetwork
+    setup: str
+    label: str
+    suites: tuple[str, ...]
+
+    @property
+    def path(self) -> Path:
+        """Below ``results/<board>/``."""
+        return Path(self.setup) / self.label / f"seed{self.run.seed}.json"
+
+
+def jobs_of(board: Board) -> Iterator[Job]:
+    """Yield all jobs of the grid, seed by seed, so that a board cut short has every method."""
+    for setup in board.setups:
+        for seed in board.seeds:
+            for entry in board.methods:
+                options = {**setup.options_of(entry.own), **entry.set}
+                run = make_run(
+                    entry.name,
+                    setup.dataset,
+                    model=setup.model,
+                    width=setup.width,
+                    variant=setup.variant,
+                    recipe_name=setup.recipe,
+                    overrides=setup.overrides,
+                    fraction=setup.fraction,
+                    seed=seed,
+                    settings={entry.own: options} if options else {},
+                )
+                yield Job(run=run, setup=setup.name, label=entry.row, suites=setup.suites)
+    for external in board.loaded:
+        yield external_job(board, external)
+
+
+def external_job(board: Board, entry: ExternalEntry) -> Job:
+    """Return the job of a row whose network was trained elsewhere. Raises :class:`UsageError` when a file of weights is
+    not pinned by its SHA-256."""
+    setup = next(s for s in board.setups if s.name == (entry.setup or board.setups[0].name))
+    of_file = not entry.checkpoint.startswith(ZOO)
+    model = model_spec(setup.model, setup.width, setup.variant, data.get(setup.dataset)) if of_file else None
+    try:
+        network = ExternalNetwork(
+            checkpoint=entry.checkpoint,
+            sha256=entry.sha256,
+            dataset=DatasetSpec(name=setup.dataset, fraction=1.0),
+            model=model,
+        )
+    except ValidationError as err:
+        raise UsageError(f"{entry.label}: {one_line(err)}") from None
+    return Job(run=network, setup=setup.name, label=entry.row, suites=setup.suites)
+
+
+def job_digest(record: Record) -> str:
+    """Return the digest under which a record belongs to a grid: its own, or, when its method came as a file that is by
+    now a built-in method to the byte, that of the same run of the built-in method."""
+    run = record.run
+    if run is None or run.method.sha256 is None or run.method.sha256 != registry.builtin_digest(run.method.name):
+        return record.digest
+    builtin = run.method.model_copy(update={"file": None, "sha256": None})
+    return run.model_copy(update={"method": builtin}).digest

@@ -1,0 +1,59 @@
+"""The command line: parses and prints, nothing else. Whatever is heavy is imported inside a command."""
+
+import atexit
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from ..system.environment import wait_passively
+from .bench import bench
+from .data import data_app
+from .doctor import doctor
+from .evaluate import evaluate, merge
+from .leaderboard import demo, leaderboard
+from .list import list_
+from .options import command
+from .train import train
+from .verify import submit, verify
+
+HELP = "Does this training method make a CNN more robust, and at what cost?"
+
+app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+app.add_typer(leaderboard, name="leaderboard")
+
+app.add_typer(data_app, name="data")
+
+app.add_typer(bench, name="bench")
+
+
+for one in (train, evaluate, merge, demo, verify, submit, doctor):
+    command(app)(one)
+command(app, "list")(list_)
+
+
+@app.callback(invoke_without_command=True)
+def root_options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    wait_passively()
+    if version:
+        from .. import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except SystemExit as end:
+        if end.code in (130, 143):  # nobody waits the seconds that taking torch apart takes
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(int(end.code))
+        raise

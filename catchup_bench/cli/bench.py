@@ -1,0 +1,158 @@
+"""``catchup-bench bench``: speed, as ratios within one run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Device, Json, ModelName, Width, command, show
+
+bench = typer.Typer(help="Measure speed, as ratios within one run.", no_args_is_help=True)
+
+COUNTS = [5_000, 10_000, 25_000, 50_000]
+
+SIZES = [32, 64, 128, 256, 512]
+
+
+@command(bench, "methods")
+def bench_methods(
+    methods: Annotated[str, typer.Option(help="Names with commas; all if not said.")] = "",
+    dataset: Annotated[
+        str, typer.Option(help="Whose image size, classes and options; its files are not needed.")
+    ] = "cifar100",
+    model: ModelName = None,
+    width: Width = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 100,
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, each with every plan of every method.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Steps a plan and round.")] = 1,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """The training step of every method relative to the baseline's, interleaved in one process."""
+    from .. import data, registry
+    from ..runs.make import make_run
+    from ..speed import cost, sheets
+    from ..system.hardware import choose_device
+    from . import tables
+
+    wanted = ["baseline", *(m.strip() for m in methods.split(",") if m)] if methods else registry.methods()
+    overrides = {"batch_size": batch_size, "precision": precision}
+    runs = {m: make_run(m, dataset, model=model, width=width, overrides=overrides) for m in dict.fromkeys(wanted)}
+    entry = data.get(dataset)
+    images = cost.random_images(4 * batch_size, entry.size, entry.num_classes)
+    found = cost.measure(runs, choose_device(device), images, rounds, steps)
+    show(found) if as_json else tables.print_sheets(sheets.costs(found))
+
+
+@command(bench, "corruptions")
+def bench_corruptions(
+    types: Annotated[str, typer.Option(help="Corruptions, with commas; all 19 if not said.")] = "",
+    size: Annotated[int, typer.Option(min=8, help="Height and width of the images.")] = 32,
+    images: Annotated[int, typer.Option(min=1, help="Images at once.")] = 500,
+    one_by_one: Annotated[int, typer.Option(min=1, help="Images one at a time, the published way.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, alternating; the median counts.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """The batched corruptions against their published definitions one image at a time, on one CPU thread."""
+    from ..corruptions import NAMES
+    from ..speed import corruptions, sheets
+    from . import tables
+
+    wanted = [t.strip() for t in types.split(",")] if types else NAMES
+    found = corruptions.measure(wanted, size, images, one_by_one, rounds)
+    show(found) if as_json else tables.print_sheets(sheets.corruptions(found))
+
+
+@command(bench, "suites")
+def bench_suites(
+    dataset: Annotated[
+        str, typer.Option(help="Whose image size, classes and network; its files are not needed.")
+    ] = "cifar100",
+    model: ModelName = None,
+    width: Width = None,
+    images: Annotated[int, typer.Option(min=1, help="Random images to evaluate.")] = 50,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, interleaved; the median counts.")] = 1,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Each suite's images a second as a share of bare forward passes, and reading CIFAR-100-C files."""
+    from .. import data
+    from ..runs.build import build_net
+    from ..runs.make import model_spec
+    from ..speed import sheets, suites
+    from ..system.hardware import choose_device
+    from . import tables
+
+    entry, where = data.get(dataset), choose_device(device)
+    spec = model_spec(model, width, None, entry)
+    net = build_net(spec, dataset, where)
+    found = {"model": spec.label} | suites.measure(net, dataset, entry.size, entry.num_classes, where, images, rounds)
+    show(found) if as_json else tables.print_sheets(sheets.suites(found))
+
+
+@command(bench, "train")
+def bench_train(
+    methods: Annotated[str, typer.Option(help="Names with commas, to be set beside the baseline.")] = "",
+    dataset: Annotated[str, typer.Option(help="Whose image size and classes; its files are not needed.")] = "cifar100",
+    model: ModelName = None,
+    width: Width = None,
+    batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 128,
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, each with every loop.")] = 7,
+    steps: Annotated[int, typer.Option(min=1, help="Steps a loop and round.")] = 3,
+    compiled: Annotated[bool, typer.Option("--compile", help="Also with --engine compile.")] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Images/s of the training loop beside a plain one, and what each part of it gives."""
+    from .. import data
+    from ..runs.make import make_run
+    from ..speed import cost, sheets, train
+    from ..system.hardware import choose_device
+    from . import tables
+
+    where, entry = choose_device(device), data.get(dataset)
+    overrides = {"batch_size": batch_size, "precision": precision}
+    wanted = dict.fromkeys(["baseline", *(m.strip() for m in methods.split(",") if m)])
+    runs = {m: make_run(m, dataset, model=model, width=width, overrides=overrides) for m in wanted}
+    images = cost.random_images(8 * batch_size, entry.size, entry.num_classes)
+    found = train.measure(runs, where, images, rounds, steps, compiled)
+    show(found) if as_json else tables.print_sheets(sheets.loops(found))
+
+
+@command(bench, "scale")
+def bench_scale(
+    dataset: Annotated[str, typer.Option(help="Whose image size and classes; its files are not needed.")] = "cifar100",
+    model: ModelName = None,
+    width: Width = None,
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    quick: Annotated[bool, typer.Option("--quick", help="Two sizes and two batches, few steps.")] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Images/s and peak memory of training on 5,000 to 50,000 images, in batches of 32 to 512."""
+    from ..runs.make import make_run
+    from ..speed import scale, sheets
+    from ..system.hardware import choose_device
+    from . import tables
+
+    where = choose_device(device)
+    counts, sizes, steps = ([5_000, 50_000], [32, 128], 3) if quick else (COUNTS, SIZES, 10)
+    overrides: dict[str, object] = {"precision": precision}
+    runs = [
+        make_run("baseline", dataset, model=model, width=width, overrides=overrides | {"batch_size": b}) for b in sizes
+    ]
+    found = {"model": runs[0].model.label, **scale.measure(runs, counts, steps, where)}
+    show(found) if as_json else tables.print_sheets(sheets.scale(found))
+
+
+@command(bench, "page")
+def bench_page(root: Annotated[Path, typer.Option(help="Folder that holds docs/speed/.")] = Path()) -> None:
+    """Write docs/speed.md, and the lines on speed in README.md, from the JSON of benchmarks in docs/speed/."""
+    from ..speed import page
+    from ..system.files import write_text
+
+    for path, text in page.expected(root).items():
+        write_text(path, text)
+        typer.echo(path)

@@ -1,0 +1,101 @@
+"""``catchup-bench data``: fetching, checking, writing and looking at datasets."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .options import DataDir, Json, command, show
+
+data_app = typer.Typer(help="Fetch and check datasets, and write corrupted ones.", no_args_is_help=True)
+
+
+@command(data_app)
+def fetch(
+    name: Annotated[str, typer.Argument(help="A dataset, cifar10-c, cifar100-c or frost.")],
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Download a dataset from its official place and read it once."""
+    from .. import data
+
+    found = data.fetch(name, data_dir)
+    counts = ", ".join(f"{n} {what}" for what, n in found.items() if isinstance(n, int))
+    show(found) if as_json else typer.echo(f"{name} in {found['folder']}: {counts}")
+
+
+@command(data_app)
+def check(
+    name: Annotated[str, typer.Argument(help="A dataset, folder:PATH, hf:NAME, cifar10-c, cifar100-c or frost.")],
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Open every image, count, and compare with the official numbers; exit with 2 when something is wrong."""
+    from ..data.check import check as examine
+    from .progress import Bar
+
+    with Bar(f"checking {name}", quiet=as_json) as bar:
+        found = examine(name, data_dir, lambda text: bar.say(text, always=False))
+    if as_json:
+        return show(found)
+    typer.echo(f"{name} in {found['folder']}: whole")
+    for split, facts in found.get("splits", {}).items():
+        typer.echo(f"  {split}: {facts['images']:,} images, {facts['classes']} classes, sha256 {facts['sha256']}")
+
+
+@command(data_app)
+def where(
+    name: Annotated[str, typer.Argument(help="A dataset, folder:PATH, cifar10-c, cifar100-c or frost.")],
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Where a dataset is looked for, what of it is missing, its licence, and how to get it."""
+    from .. import data_sources
+
+    found = data_sources.where(name, data_dir)
+    if as_json:
+        return show(found)
+    for key, value in found.items():
+        typer.echo(f"{key}: {readable(value)}")
+
+
+def readable(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{n:,} {key}" for key, n in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(value) or "nothing"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value or "no command")
+
+
+@command(data_app)
+def corrupt(
+    dataset: Annotated[str, typer.Argument(help="Name of a dataset; its test images are corrupted.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the arrays.")],
+    types: Annotated[str, typer.Option(help="Corruptions, with commas; all 19 if not said.")] = "",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Write corrupted test sets in the layout of CIFAR-100-C: one .npy per corruption, severities stacked."""
+    from .. import corruptions, data
+    from ..data.corrupted import write_corrupted
+    from .progress import Bar
+
+    wanted = [t.strip() for t in types.split(",")] if types else list(corruptions.NAMES)
+    with Bar("corrupting", quiet=as_json) as bar:
+        images = data.load(dataset, "test", data_dir)
+        files = write_corrupted(dataset, images, out, wanted, data_dir or data.default_folder(), bar.say)
+    show({"files": [str(f) for f in files]}) if as_json else typer.echo(f"{len(files)} files in {files[0].parent}")
+
+
+@command(data_app, "contact-sheet")
+def contact_sheet(
+    out: Annotated[Path, typer.Argument(help="PNG file to write.")],
+    picture: Annotated[Path | None, typer.Option(help="Picture to corrupt; scikit-learn's china.jpg if none.")] = None,
+    size: Annotated[int, typer.Option(min=16, max=512, help="Height and width it is shrunk to.")] = 64,
+    as_json: Json = False,
+) -> None:
+    """Draw all 19 corruptions of a picture at five severities on one sheet."""
+    from . import contact_sheet
+
+    contact_sheet.write(out, picture, size)
+    show({"file": str(out)}) if as_json else typer.echo(str(out))

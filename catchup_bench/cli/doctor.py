@@ -1,0 +1,75 @@
+"""What is installed, what hardware there is, and what is wrong with it."""
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from .options import Json, show
+
+
+def examine() -> dict[str, Any]:
+    """Facts and ``problems``; imports torch, and nothing else that is heavy."""
+    import torch
+
+    from .. import __version__, data_sources, robustbench_bridge
+    from ..system import hardware
+    from ..system.provenance import code, device_name, versions
+
+    device = hardware.choose_device()
+    copy = robustbench_bridge.copy_on_disk()
+    folder = data_sources.default_folder()
+    return {
+        "catchup-bench": __version__,
+        "code": code(),
+        "versions": versions(
+            "torch", "torchvision", "torchattacks", "robustbench", "pyautoattack", "datasets", "numpy", "setuptools"
+        ),
+        "device": device_name(device),
+        "precision": hardware.choose_precision("auto", device),
+        "threads": torch.get_num_threads(),
+        "robustbench on disk": copy,
+        "data folder": str(folder),
+        "data": {name: present(name, folder) for name in data_sources.SOURCES},
+        "problems": problems(copy),
+    }
+
+
+def present(name: str, folder: Path) -> str:
+    """Whether the parts of a dataset are there; ``catchup-bench data check`` opens them."""
+    from .. import data_sources
+
+    if not data_sources.SOURCES[name].needs:
+        return "embedded"
+    return "absent" if data_sources.missing(name, folder) else "there"
+
+
+def problems(copy: str) -> list[str]:
+    found = []
+    if copy == "torchattacks":
+        found.append(
+            "the package robustbench on disk is the older copy that torchattacks carries: the suites work with it; "
+            "for RobustBench's own, pip install --force-reinstall --no-deps robustbench"
+        )
+    if copy in ("absent", "unknown"):
+        found.append(f"the package robustbench on disk is {copy}: pip install --force-reinstall --no-deps robustbench")
+    if importlib.util.find_spec("pkg_resources") is None:
+        found.append("pkg_resources is missing, which robustbench imports: pip install 'setuptools<81'")
+    if os.environ.get("OMP_WAIT_POLICY", "").upper() == "ACTIVE":
+        found.append("OMP_WAIT_POLICY=ACTIVE makes threads wait by spinning: small networks side by side will crawl")
+    return found
+
+
+def doctor(as_json: Json = False) -> None:
+    """What is installed, what hardware there is, and what is wrong with it."""
+    found = examine()
+    if as_json:
+        return show(found)
+    for key, value in found.items():
+        if key != "problems":
+            text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+            typer.echo(f"{key}: {text}")
+    for problem in found["problems"]:
+        typer.echo(f"problem: {problem}")

@@ -1,0 +1,111 @@
+"""``catchup-bench evaluate`` and ``merge``: outcomes of suites, whole or in parts."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import DataDir, Device, DryRun, Engine, Json, ModelName, Runs, Set, Threads, Variant, Width, show
+
+if TYPE_CHECKING:
+    from ..evaluation.subject import EvaluatedModel
+    from ..records.record import Outcome
+
+
+def evaluate(
+    which: Annotated[
+        list[str], typer.Argument(metavar="[RUN]...", help="Run folders; all that lack the suite if none.")
+    ] = [],  # noqa: B006
+    suite: Annotated[list[str], typer.Option(help="Suite or group; repeat for several.")] = ["robustness"],  # noqa: B006
+    ood: Annotated[str | None, typer.Option(help="Dataset to be told apart: suite ood with --set ood.out.")] = None,
+    slice_: Annotated[str, typer.Option("--slice", help="i/n: only this part, for n machines or array jobs.")] = "1/1",
+    checkpoint: Annotated[
+        str | None, typer.Option(help="A safetensors or state-dict file, or robustbench:NAME.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset of the checkpoint, when it does not say.")] = None,
+    model: ModelName = None,
+    width: Width = None,
+    variant: Variant = None,
+    set_: Set = [],  # noqa: B006
+    runs: Runs = Path("runs"),
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    engine: Engine = "auto",
+    threads: Threads = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Evaluate what is missing of a suite; every condition is kept as soon as it is finished.
+
+    With --slice, n machines take a part each. Where they share no folder of runs, merge brings the parts together.
+    """
+    from ..evaluation.slices import Slice
+
+    part = Slice.parse(slice_)
+    from .. import data
+    from ..engines import choose_engine
+    from ..evaluation.evaluate import evaluate, select_runs
+    from ..evaluation.subject import model_of_checkpoint, trained_model
+    from ..plugins import parse_settings
+    from ..records.outcomes import lacking_in, read_stored
+    from ..runs.folder import read_run
+    from ..runs.make import model_spec
+    from ..suites import make_suites, resolve_suites
+    from ..system.hardware import choose_device
+    from . import tables
+    from .progress import EvaluationBar
+
+    settings = parse_settings(set_)
+    if ood is not None:
+        suite, settings["ood"] = [*suite, "ood"], settings.get("ood", {}) | {"out": ood}
+    suites = make_suites(suite, settings)
+    where = choose_device(device)
+    engine = choose_engine(engine, where)
+    subjects: list[tuple[Path, str, Callable[[], EvaluatedModel]]]
+    if checkpoint is None:
+        folders, left_out = select_runs(runs, which, suites, data_dir, part)
+        typer.echo("".join(f"{line}\n" for line in left_out), err=True, nl=False)
+        subjects = [(f, read_run(f).dataset.name, functools.partial(trained_model, f, where)) for f in folders]
+    else:
+        spec = model_spec(model, width, variant, data.get(dataset)) if model and dataset else None
+        subject = model_of_checkpoint(checkpoint, spec, dataset, runs, data_dir, where)
+        subjects = [(subject.folder, subject.dataset, lambda: subject)]
+    resolved = {folder: resolve_suites(suites, of, data_dir) for folder, of, _ in subjects}
+    todo = {folder: lacking_in(folder, found, part) for folder, found in resolved.items()}
+    if dry_run:
+        for _, _, make in subjects:
+            make()
+        lacking = {str(folder): [c for found in by_suite.values() for c in found] for folder, by_suite in todo.items()}
+        if as_json:
+            return show({"missing": lacking})
+        return typer.echo("\n".join(f"{f} lacks {len(c)} conditions: {', '.join(c)}" for f, c in lacking.items()))
+    outcomes: dict[Path, dict[str, Outcome]] = {}
+    with EvaluationBar("evaluating", quiet=as_json) as bar:
+        bar.begin([(n, s.passes(c)) for f, by in todo.items() for n, s in resolved[f].items() for c in by[n]])
+        for folder, _, make in subjects:
+            outcomes[folder] = evaluate(
+                make(), resolved[folder], device=where, data_dir=data_dir, part=part, engine=engine,
+                progress=bar, threads=threads,
+            )  # fmt: skip
+    if engine == "graphs":
+        reasons = {s.provenance.get("eager") for f in outcomes for s in read_stored(f).values()} - {None}
+        typer.echo("".join(f"some conditions were evaluated eagerly: {why}\n" for why in reasons), err=True, nl=False)
+    if as_json:
+        return show({str(f): tables.outcomes_json(found) for f, found in outcomes.items()})
+    tables.print_outcomes({f.name: tables.summarise(found, resolved[f]) for f, found in outcomes.items()})
+
+
+def merge(
+    into: Annotated[Path, typer.Argument(help="The run folder that is to have all outcomes.")],
+    others: Annotated[list[Path], typer.Argument(help="Folders of the same run, evaluated elsewhere.")],
+    as_json: Json = False,
+) -> None:
+    """Bring together what machines without a common folder evaluated of the same weights."""
+    from ..records.outcomes import merge_outcomes
+
+    taken = merge_outcomes(into, others)
+    show({"folder": str(into), "taken": taken}) if as_json else typer.echo(
+        f"{into}: {len(taken)} conditions taken over"
+    )

@@ -1,0 +1,197 @@
+"""``catchup-bench leaderboard``: run what is missing of a board, render its page, check it."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .list import show_catalog
+from .options import DataDir, Device, DryRun, Engine, Json, Root, Runs, Threads, Workers, command, show
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..jobs.ray_cluster import Cluster
+    from ..jobs.run_board import BoardWork
+
+leaderboard = typer.Typer(help="Run a board's missing runs, render its page, check it.", no_args_is_help=True)
+
+BoardName = Annotated[str, typer.Argument(help="Name of a board, or a TOML file.")]
+
+OneBoard = Annotated[str | None, typer.Argument(help="One board; all that have records if not said.")]
+
+Recipe = Annotated[
+    str | None, typer.Option(help="Instead of the board's: quick, a recipe or a TOML file. Its page is another one.")
+]
+
+
+@command(leaderboard, "run")
+def leaderboard_run(
+    board: BoardName,
+    more: Annotated[list[str], typer.Argument(metavar="[KEY=VALUES]...", help="Further choices, as --only.")] = [],  # noqa: B006
+    only: Annotated[list[str], typer.Option(help="method=NAME,… seed=N,… setup=NAME,…: only these.")] = [],  # noqa: B006
+    share: Annotated[str, typer.Option("--slice", help="i/n: the i-th of n shares, for a job array.")] = "1/1",
+    recipe: Recipe = None,
+    time_budget: Annotated[
+        str | None, typer.Option(help="Stop after this long, such as 9m or 2.5h; the same command goes on.")
+    ] = None,
+    root: Root = None,
+    runs: Runs = Path("runs"),
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    engine: Engine = "auto",
+    threads: Threads = None,
+    workers: Workers = None,
+    on: Annotated[
+        str, typer.Option(help="local, or ray: as tasks of a Ray cluster, whose nodes have this package.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster, or auto; without it one is found or started here.")
+    ] = None,
+    cpus_per_run: Annotated[float | None, typer.Option(help="On Ray: cores of each run, 1 if not said.")] = None,
+    gpus_per_run: Annotated[
+        float | None, typer.Option(help="On Ray: 0.25 puts four runs on a GPU; 1 where there are any, if not said.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also runs whose training failed.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="What is missing, where data comes from, how long it may take.")
+    ] = False,
+    print_: Annotated[bool, typer.Option("--print", help="A command for each missing run, and nothing else.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train and evaluate what is missing of a board, write its records and render its page."""
+    from ..boards import record_name
+    from ..engines import choose_engine
+    from ..jobs import selection
+    from ..jobs.job import Workspace
+    from ..jobs.ray_cluster import parse_cluster
+    from ..jobs.run_board import plan_board
+    from ..records.results_folder import find_root
+    from ..system.hardware import choose_device
+
+    cluster = parse_cluster(on, address, cpus_per_run, gpus_per_run, workers)
+    where = choose_device(device if cluster is None else "cpu")  # a cluster's head may have no GPU
+    engine = choose_engine(engine, where) if cluster is None else engine
+    until = time.time() + selection.seconds(time_budget) if time_budget else None
+    workspace = Workspace(runs, find_root(root), record_name(board, recipe), data_dir, where.type, engine, threads)
+    work = plan_board(board, workspace, recipe=recipe, choices=[*only, *more], share=share, retry_failed=retry_failed)
+    if print_:
+        return show_commands(work, as_json)
+    if dry_run:
+        return show_estimate(work, where, as_json)
+    run_and_show(work, workers, until, as_json, cluster, device)
+
+
+def demo(
+    runs: Annotated[Path, typer.Option(help="Folder for runs, records and the page.")] = Path("runs/demo"),
+    workers: Workers = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Train and evaluate four methods on embedded digits and print their leaderboard: about two minutes on 2 cores."""
+    from ..boards import DEMO
+    from ..jobs.job import Workspace
+    from ..jobs.run_board import plan_board
+    from ..system.hardware import choose_device
+
+    work = plan_board(DEMO, Workspace(runs, runs, DEMO, None, "cpu"))
+    if dry_run:
+        return show_estimate(work, choose_device("cpu"), as_json)
+    run_and_show(work, workers, None, as_json)
+
+
+def show_commands(work: "BoardWork", as_json: bool) -> None:
+    from ..jobs.job import command_of
+
+    commands = [command_of(work.name, work.recipe, job) for job in work.todo]
+    show(commands) if as_json else typer.echo("".join(f"{line}\n" for line in commands), nl=False)
+
+
+def show_estimate(work: "BoardWork", device: "torch.device", as_json: bool) -> None:
+    from ..jobs.estimate import look_ahead
+    from .tables import print_estimate
+
+    found = look_ahead(work.board, work.workspace, work.todo, device)
+    show(found) if as_json else print_estimate(found)
+
+
+def run_and_show(
+    work: "BoardWork",
+    workers: int | None,
+    until: float | None,
+    as_json: bool,
+    cluster: "Cluster | None" = None,
+    device: str = "auto",
+) -> None:
+    """Run the board here or on ``cluster``, then print its table and what was written."""
+    from ..jobs.executor import LocalExecutor, RayExecutor
+    from ..jobs.ray_cluster import connect
+    from ..jobs.run_board import run_board
+    from . import tables
+    from .progress import BoardBar
+
+    with BoardBar(work.board.title, quiet=as_json) as bar, connect(cluster, device) as connected:
+        executor = LocalExecutor(workers) if connected is None else RayExecutor(connected)
+        result = run_board(work, executor, bar, until)
+    if as_json:
+        show(tables.table_json(result.table) | {"left": [str(job.path) for job in result.left]})
+    else:
+        tables.print_table(result.table)
+        typer.echo(f"written: {', '.join(map(str, result.files))}")
+        if result.left:
+            typer.echo(f"out of time: {len(result.left)} runs are left; run the same command again to resume")
+    if result.failure is not None:
+        raise result.failure
+
+
+@command(leaderboard, "render")
+def leaderboard_render(
+    board: OneBoard = None,
+    recipe: Recipe = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Write the pages, and the README's excerpts, that the records give."""
+    from ..leaderboard.pages import write_pages
+    from ..records.results_folder import find_root
+
+    files = [str(f) for f in write_pages(find_root(root), board, recipe)]
+    show({"written": files}) if as_json else typer.echo("\n".join(files))
+
+
+@command(leaderboard, "html")
+def leaderboard_html(
+    out: Annotated[Path | None, typer.Option(help="Where to; leaderboards/index.html if not said.")] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Write one page of all boards that have records, with plots: no network, nothing to build."""
+    from ..leaderboard.html_page import write_html
+    from ..records.results_folder import find_root
+
+    path = str(write_html(find_root(root), out))
+    show({"written": [path]}) if as_json else typer.echo(path)
+
+
+@command(leaderboard, "check")
+def leaderboard_check(
+    board: OneBoard = None,
+    recipe: Recipe = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Exit with 4 when a page is not what the records give."""
+    from ..errors import VerificationFailed
+    from ..leaderboard.pages import stale_pages
+    from ..records.results_folder import find_root
+
+    if stale := stale_pages(find_root(root), board, recipe):
+        raise VerificationFailed(f"{', '.join(stale)}: not what the records give; run catchup-bench leaderboard render")
+    show({"stale": []}) if as_json else typer.echo("every page is what the records give")
+
+
+@command(leaderboard, "list")
+def leaderboard_list(as_json: Json = False) -> None:
+    """Names of the boards, and the questions they answer."""
+    show_catalog("boards", False, as_json)

@@ -1,0 +1,145 @@
+"""Progress on stderr: a bar on a terminal, plain lines elsewhere."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ..system.progress import NoProgress
+
+if TYPE_CHECKING:
+    from ..boards.grid import Job
+    from ..records.record import Outcome
+
+PLAIN_SECONDS = 10.0
+
+
+class Bar:
+    """What training, evaluation and boards share: a rich bar, or nothing where there is no terminal."""
+
+    even = True
+    """Whether its steps take equally long, so that the time left follows from how many there are."""
+
+    def __init__(self, title: str, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self.live = self.console.is_terminal and not quiet
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[note]}"), TimeElapsedColumn(),
+        )  # fmt: skip
+        own = (TextColumn("left"), TimeRemainingColumn()) if self.even else ()
+        self.progress = Progress(*columns, *own, console=self.console, disable=not self.live)
+        self.task: TaskID = self.progress.add_task(title, total=None, note="")
+        self.title = title
+        self.told = 0.0
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def say(self, text: str, *, always: bool = True) -> None:
+        """A line of its own; one that is not ``always`` appears every ten seconds at most, and not under a bar."""
+        if always or (not self.live and time.monotonic() - self.told >= PLAIN_SECONDS):
+            self.progress.console.print(text, soft_wrap=True)
+            self.told = time.monotonic()
+
+
+class TrainingBar(Bar, NoProgress):
+    """Loss, test accuracy, images/s and the time left of one run."""
+
+    images, note = 0, ""
+
+    def start(self, total: int, done: int) -> None:
+        self.progress.update(self.task, total=total, completed=done)
+        if done:
+            self.say(f"{self.title}: going on after {done / total:.0%}")
+
+    def step(self, images: int) -> None:
+        self.progress.update(self.task, advance=images)
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        accuracy = f"  accuracy {100 - line['test_error']:.2f} %" if "test_error" in line else ""
+        note = f"loss {line['loss']:.3f}{accuracy}  {line['images_per_second']:,.0f} images/s"
+        self.progress.update(self.task, note=note)
+        self.say(f"{self.title}: epoch {line['epoch']}  {note}", always=False)
+
+
+class BoardBar(Bar):
+    """How many runs of a board are done, and which are under way."""
+
+    total = 0
+
+    def __init__(self, title: str, *, quiet: bool = False) -> None:
+        super().__init__(title, quiet=quiet)
+        self.rows: dict[str, TaskID] = {}
+
+    def start(self, total: int) -> None:
+        self.total = total
+        self.progress.update(self.task, total=total)
+        self.say(f"{self.title}: {total} runs to do" if total else f"{self.title}: nothing missing")
+
+    def advance(self, share: float) -> None:
+        self.progress.update(self.task, completed=share, note=f"{int(share)} of {self.total} runs")
+        self.say(f"{self.title}: {share:.1f} of {self.total} runs", always=False)
+
+    def running(self, rows: Mapping[str, tuple[str, float]]) -> None:
+        """The names of the runs that are under way, where they are, and how much of them is done: a bar for each."""
+        for name in self.rows.keys() - rows.keys():
+            self.progress.remove_task(self.rows.pop(name))
+        for name, (where, share) in rows.items():
+            if name not in self.rows:
+                self.rows[name] = self.progress.add_task(f"  {name}", total=1.0, note=where)
+            self.progress.update(self.rows[name], completed=share, note=where)
+
+    def finished(self, job: "Job", seconds: float) -> None:
+        self.say(f"  {job.label} seed {job.run.seed}: {seconds:.0f} s")
+
+
+class EvaluationBar(Bar, NoProgress):
+    """How many conditions are done, the error of the last one, and the time left.
+
+    What is left is told from what its suite's conditions took so far; of a suite that has not begun, from the number
+    of passes and what a pass took in the others.
+    """
+
+    even = False
+    done, since = 0, 0.0
+
+    def begin(self, passes: Sequence[tuple[str, float]]) -> None:
+        """``passes``: the suite, and roughly the passes, of every condition that is to be evaluated."""
+        self.left = Counter(suite for suite, _ in passes)
+        self.passes = dict(passes)
+        self.total, self.took, self.count = len(passes), dict.fromkeys(self.passes, 0.0), Counter[str]()
+        self.since = time.monotonic()
+        self.progress.update(self.task, total=self.total or None)
+        if not passes:
+            self.say(f"{self.title}: nothing missing")
+
+    def condition(self, name: str, outcome: "Outcome") -> None:
+        now, suite = time.monotonic(), outcome.suite
+        self.took[suite] += now - self.since
+        self.since = now
+        self.count[suite] += 1
+        self.left[suite] -= 1
+        self.done += 1
+        note = f"{self.done} of {self.total} conditions, {time_left(self.seconds_left())}"
+        self.progress.update(self.task, completed=self.done, note=f"{note}, {name}: {outcome.error:.2f} %")
+        self.say(f"{self.title}: {note}", always=False)
+
+    def seconds_left(self) -> float:
+        each = sum(self.took.values()) / sum(n * self.passes[s] for s, n in self.count.items())
+        return sum(
+            n * (self.took[s] / self.count[s] if self.count[s] else each * self.passes[s]) for s, n in self.left.items()
+        )
+
+
+def time_left(seconds: float) -> str:
+    if seconds < 90:
+        return f"about {max(seconds, 0):.0f} s left"
+    return f"about {seconds / 60:.0f} min left" if seconds < 90 * 60 else f"about {seconds / 3600:.1f} h left"

@@ -1,0 +1,145 @@
+"""Tables on the terminal. The same numbers as on the pages, in rich."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from ..leaderboard.statistics import wilson
+from ..leaderboard.table import Table
+from ..leaderboard.wording import absence, column_header, row_texts, value_text
+from ..records.attack_checks import LEGEND, suspicions
+from ..records.record import Outcome
+
+if TYPE_CHECKING:
+    from ..speed.sheets import Sheet
+    from ..suites import Suite
+    from ..verification.method import Check
+
+
+def print_grid(title: str, head: Iterable[str], rows: Iterable[list[str]], left: int = 1) -> None:
+    """A table on stdout; as wide as it needs to be where there is no terminal to fit."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    table = RichTable(title=title, title_justify="left", header_style="bold")
+    for i, name in enumerate(head):
+        table.add_column(name, justify="left" if i < left else "right")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def print_table(t: Table) -> None:
+    """A board; its columns one below the other, since there are more of them than methods."""
+    names = [row.label for row in t.rows]
+    body = [
+        [column_header(c), *(value_text(r, c) if r.values else absence(r) for r in t.rows)] for c in t.board.columns
+    ]
+    whole = [row_texts(r, [], None) for r in t.rows]
+    for name, i in (("tier", 0), ("cost", -3), ("seeds", -2)):
+        body.append([name, *(c[i] for c in whole)])
+    print_grid(f"{t.board.title} (percent, mean ± std over seeds; best first by {t.board.rank})", ["", *names], body)
+    if any(row.doubts for row in t.rows):
+        Console().print(LEGEND, highlight=False)
+
+
+def table_json(t: Table) -> dict[str, Any]:
+    return {"board": t.board.title, "rank": t.board.rank, "test": t.test, "rows": [asdict(r) for r in t.rows]}
+
+
+def summarise(outcomes: dict[str, Outcome], suites: "dict[str, Suite]") -> dict[str, str]:
+    """Top-1 errors by row: of single conditions with their 95 % Wilson intervals, and means over several. Then what
+    else a suite has to show, and why an error is marked with "!". Rows that lack an outcome are left out."""
+    doubts = suspicions(outcomes)
+    rows = {}
+    wanted = [c for suite in suites.values() for c in suite.conditions()]
+    evaluated = {c for c in wanted if c in outcomes}
+    if len(evaluated) < len(wanted):
+        rows["evaluated so far"] = f"{len(evaluated)} of {len(wanted)}"
+    for suite in suites.values():
+        for name, conditions in suite.summary().items():
+            if evaluated.issuperset(conditions):
+                rows[name] = _error([outcomes[c] for c in conditions]) + " !" * any(c in doubts for c in conditions)
+        if evaluated.issuperset(suite.conditions()):
+            rows |= {name: f"{number:.4g}" for name, number in suite.figures(outcomes).items()}
+    return rows | {f"! {c}": "; ".join(reasons) for c, reasons in doubts.items() if c in evaluated}
+
+
+def outcomes_json(outcomes: dict[str, Outcome]) -> dict[str, dict[str, Any]]:
+    """Condition → top-1 error in percent, number of images, and what is suspicious about it."""
+    doubts = suspicions(outcomes)
+    return {c: {"error": o.error, "n": o.n, "suspicious": doubts.get(c, [])} for c, o in outcomes.items()}
+
+
+def print_outcomes(shown: dict[str, dict[str, str]]) -> None:
+    """Summaries of runs side by side."""
+    names = list(dict.fromkeys(name for rows in shown.values() for name in rows))
+    body = [[name, *(rows.get(name, "") for rows in shown.values())] for name in names]
+    print_grid("top-1 error in percent [95 % interval]", ["condition", *shown], body)
+
+
+def _error(outcomes: list[Outcome]) -> str:
+    mean = sum(o.error for o in outcomes) / len(outcomes)
+    if len(outcomes) > 1:
+        return f"{mean:.2f} mean of {len(outcomes)}"
+    low, high = wilson(outcomes[0].n - outcomes[0].correct, outcomes[0].n)
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def print_sheets(sheets: "list[Sheet]") -> None:
+    """What a benchmark measured."""
+    for sheet in sheets:
+        print_grid(sheet.title, sheet.head, sheet.rows, sheet.left)
+        if sheet.note:
+            Console().print(sheet.note, highlight=False)
+
+
+def print_estimate(found: dict[str, Any]) -> None:
+    """What is missing of a board, and what it would take."""
+    rows = []
+    for s in found["setups"]:
+        there = s["data"]["present"]
+        hours = "?" if s["hours"] is None else f"{s['hours']:,.1f}"
+        passes = f"{s['epochs']} epochs, {s['conditions']} conditions"
+        rows.append([s["setup"], str(s["runs"]), passes, "there" if there else "missing", hours])
+    print_grid(
+        f"{found['board']}: {len(found['missing'])} runs missing", ["setup", "runs", "each", "data", "hours"], rows
+    )
+    console = Console(soft_wrap=True, highlight=False)
+    for s in found["setups"]:
+        rows_of: dict[str, list[str]] = {}
+        for row, seeds in s["cells"].items():
+            rows_of.setdefault(", ".join(map(str, seeds)), []).append(row)
+        missing = "; ".join(f"seeds {seeds} of {', '.join(names)}" for seeds, names in rows_of.items())
+        console.print(f"{s['setup']}: {missing}", markup=False)
+        if not s["data"]["present"]:
+            how = s["data"].get("fetched by") or s["data"].get("obtain", "")
+            console.print(f"{s['setup']}: no {s['data']['folder']}; it comes from: {how}", markup=False)
+    console.print("Hours: one process here, at the speed of the baseline's step, measured now on noise.")
+
+
+def print_checks(method: str, checks: "list[Check]") -> None:
+    rows = [[c.name, "✓" if c.ok else "✗", c.detail] for c in checks]
+    print_grid(f"the contract of {method}", ["check", "", "seen"], rows, left=3)
+
+
+def print_catalog(entries: list[dict[str, Any]], long: bool) -> None:
+    """Names with what is most worth knowing; with ``long`` all that is known, an entry a block."""
+    if not long:
+        shown = [k for k in (entries[0] if entries else {}) if k not in ("options", "file", "source", "runs")]
+        return print_grid("", shown, [[text_of(e[k]) for k in shown] for e in entries], left=len(shown))
+    console = Console()
+    for entry in entries:
+        console.print(f"[bold]{entry['name']}[/bold]")
+        for key, value in entry.items():
+            if key != "name":
+                console.print(f"  {key}: {text_of(value)}", highlight=False, markup=False)
+
+
+def text_of(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{k}: {text_of(v)}" if isinstance(v, dict) else f"{k} {text_of(v)}" for k, v in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,83 @@
+"""``catchup-bench train``."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import DataDir, Device, DryRun, Engine, Json, ModelName, Runs, Set, Threads, Variant, Width, show
+
+
+def train(
+    method: Annotated[str, typer.Option(help="Name of a method, or the path of a Python file with one.")],
+    dataset: Annotated[str, typer.Option(help="Name of a dataset, folder:PATH or hf:NAME.")] = "digits",
+    fraction: Annotated[float, typer.Option(help="Share of the training images of every class.")] = 1.0,
+    model: ModelName = None,
+    width: Width = None,
+    variant: Variant = None,
+    recipe: Annotated[str | None, typer.Option(help="Training protocol: a name or a TOML file.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's; its milestones scale.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, order, augmentation, method and subset.")] = 0,
+    set_: Set = [],  # noqa: B006
+    runs: Runs = Path("runs"),
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    engine: Engine = "auto",
+    threads: Threads = None,
+    checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between resumable states.")] = 15,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model, or go on where its training stopped; prints where the run is.
+
+    On several GPUs: torchrun --nproc-per-node 2 -m catchup_bench train …, each with its share of every batch.
+    """
+    from ..plugins import parse_settings
+    from ..runs.folder import RunFolder
+    from ..runs.make import make_run
+
+    overrides = {k: v for k, v in (("epochs", epochs), ("precision", precision)) if v is not None}
+    run = make_run(
+        method, dataset, model=model, width=width, variant=variant, recipe_name=recipe, overrides=overrides,
+        fraction=fraction, seed=seed, settings=parse_settings(set_),
+    )  # fmt: skip
+    from ..engines import choose_engine
+    from ..system.hardware import choose_device
+    from ..training import loop
+    from ..training.distributed import join_group
+    from .progress import TrainingBar
+
+    where = choose_device(device)
+    engine = choose_engine(engine, where)
+    if dry_run:
+        loss = loop.dry_run(run, device=where, data_dir=data_dir)
+        if as_json:
+            return show({"run": run.model_dump(mode="json"), "folder": str(runs / run.folder), "first_loss": loss})
+        return typer.echo(
+            f"would train {run.folder} ({run.recipe.epochs} epochs); one step works, its loss is {loss:.3f}"
+        )
+    title = f"{run.method.name} on {dataset}, seed {seed}"
+    with join_group(where) as group, TrainingBar(title, quiet=as_json or not group.main) as bar:
+        folder = loop.train(
+            run,
+            runs,
+            device=where,
+            data_dir=data_dir,
+            progress=bar,
+            threads=threads,
+            checkpoint_every=checkpoint_every,
+            engine=engine,
+            group=group,
+        )
+    if not group.main:
+        return
+    files = RunFolder(folder)
+    facts = json.loads(files.training.read_text(encoding="utf-8"))
+    if as_json:
+        return show({"folder": str(folder), "run": run.model_dump(mode="json"), "training": facts})
+    for plan, why in facts.get("eager_plans", {}).items():
+        typer.echo(f"plan {plan} ran eagerly: {why}", err=True)
+    last = json.loads(files.metrics.read_text(encoding="utf-8").splitlines()[-1])
+    typer.echo(f"{folder}\n{run.recipe.epochs} epochs, test error {last['test_error']:.2f} % at the last one")

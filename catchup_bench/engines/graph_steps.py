@@ -1,0 +1,116 @@
+"""Training steps captured as CUDA graphs, one for each plan of a method."""
+
+import math
+from collections.abc import Hashable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .capture import TOLERANCE, Act, Backend, Snapshot, Step, reason
+
+
+class Graphs:
+    """Steps of one training, captured where that is possible.
+
+    ``gen`` must be the same generator throughout, because graphs keep a reference to its state. ``fallen`` tells which
+    plans run eagerly, and why. Batches of another shape than the first run eagerly, too.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        net: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        gen: torch.Generator,
+        precision: str,
+        backend: Backend,
+    ) -> None:
+        self.eager, self.net, self.optimizer, self.gen = step, net, optimizer, gen
+        self.tolerance, self.backend = TOLERANCE[precision], backend
+        self.replays: dict[Hashable, Act] = {}
+        self.seen: set[Hashable] = set()
+        self.fallen: dict[Hashable, str] = {}
+        # float32 is what CUDA's fused SGD reads; on a CPU nothing is lost on the way
+        wide = torch.float32 if gen.device.type == "cuda" else torch.float64
+        self.lr = torch.zeros((), dtype=wide, device=gen.device)
+        self.x: Tensor | None = None
+        self.y: Tensor | None = None
+
+    def __call__(self, x: Tensor, y: Tensor, plan: Any, lr: float) -> Tensor:
+        """One update; the detached loss, still on the device and the caller's own."""
+        self.lr.fill_(lr)
+        try:
+            return self.take(x, y, plan)
+        finally:
+            for group in self.optimizer.param_groups:  # what is saved holds a number, as in the eager loop
+                group["lr"] = lr
+
+    def facts(self) -> dict[str, Any]:
+        """How the steps were run since the last start, and why which plans were not captured."""
+        return {"engine": "graphs", "eager_plans": {str(plan): why for plan, why in self.fallen.items()}}
+
+    def take(self, x: Tensor, y: Tensor, plan: Any) -> Tensor:
+        if self.x is None or self.y is None:
+            self.x, self.y = torch.empty_like(x), torch.empty_like(y)
+        if x.shape != self.x.shape or x.dtype != self.x.dtype or plan in self.fallen or plan not in self.seen:
+            if x.shape == self.x.shape:
+                self.seen.add(plan)
+            return self.eager(x, y, plan, self.gen, self.lr)
+        self.x.copy_(x)
+        self.y.copy_(y)
+        if plan not in self.replays:
+            self.add(self.x, self.y, plan)
+        if plan in self.fallen:
+            return self.eager(x, y, plan, self.gen, self.lr)
+        return self.replays[plan]().clone()
+
+    def add(self, x: Tensor, y: Tensor, plan: Any) -> None:
+        """Capture the step of ``plan``, or find out why it cannot be; whichever, no result changes."""
+
+        def act() -> Tensor:
+            return self.eager(x, y, plan, self.gen, self.lr)
+
+        before = Snapshot(self.net, self.optimizer, self.gen)
+        try:
+            self.backend.warm_up(act)
+            moved = before.moved()
+        except RuntimeError as err:
+            self.fallen[plan] = reason(err)
+            return
+        finally:
+            before.restore()
+        if moved:
+            self.fallen[plan] = f"replaces {', '.join(moved[:3])} instead of writing into it"
+            return
+        self.optimizer.zero_grad()  # so that gradients are made in the pool, and by assignment
+        replay = self.backend.capture(act, self.gen)
+        self.optimizer.zero_grad()  # theirs is the pool's again: a replay makes its own
+        again, replayed = self.distances(before, act, replay)
+        self.optimizer.zero_grad()
+        if not again <= self.tolerance:
+            self.fallen[plan] = f"keeps state elsewhere than in the network: a repeated step is {again:.1%} off"
+        elif not replayed <= self.tolerance:
+            self.fallen[plan] = f"does something else when captured: {replayed:.1%} off"
+        else:
+            self.replays[plan] = replay
+
+    def distances(self, before: Snapshot, act: Act, replay: Act) -> tuple[float, float]:
+        """How far two further eager steps, and two replays, end from two eager ones, relative to the way these go;
+        infinite where an integer differs. Reads from the device, once for each plan."""
+        found = []
+        for one in (act, act, replay):
+            before.restore()
+            loss = torch.stack([one().clone() for _ in range(2)])
+            real, whole = before.changes()
+            found.append(([loss, *real], whole))
+        before.restore()
+        return off(found[1], found[0]), off(found[2], found[0])
+
+
+def off(found: tuple[list[Tensor], list[Tensor]], wanted: tuple[list[Tensor], list[Tensor]]) -> float:
+    """The largest relative distance of ``found`` from ``wanted``, each vectors and tensors that are to be equal."""
+    if not all(torch.equal(a, b) for a, b in zip(found[1], wanted[1], strict=True)):
+        return math.inf
+    far = [(a - b).norm() / b.norm().clamp_min(1e-30) for a, b in zip(found[0], wanted[0], strict=True)]
+    return float(torch.stack(far).amax())

@@ -1,0 +1,1 @@
+"""Evaluation: which network, which conditions are missing, and measuring them."""

@@ -1,0 +1,190 @@
+"""Which conditions a run still lacks, and evaluating them, each written as it is finished."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from .. import data
+from ..engines import choose_engine
+from ..engines.capture import CudaGraphs
+from ..engines.graph_passes import Forward
+from ..errors import NothingSelected, OutOfTime, RunFailed, UsageError
+from ..records.outcomes import Measured, check_measured, lacking_in, read_outcomes, store_outcome
+from ..records.record import Outcome, as_json
+from ..runs.build import check_method_file
+from ..runs.folder import RunFolder, check_still_there, read_run
+from ..suites import Context, Found, Suite, resolve_suites, suite_class
+from ..system.files import sweep, write_json
+from ..system.progress import NoProgress, Progress
+from ..system.provenance import describe, stamp
+from ..system.threads import choose_threads, computing_with
+from .slices import WHOLE, Slice
+from .subject import EvaluatedModel
+
+
+def evaluate(
+    model: EvaluatedModel,
+    suites: dict[str, Suite],
+    *,
+    device: torch.device,
+    data_dir: Path | None = None,
+    part: Slice = WHOLE,
+    progress: Progress | None = None,
+    engine: str = "auto",
+    threads: int | None = None,
+) -> dict[str, Outcome]:
+    """Evaluate what is missing of ``part`` of resolved ``suites``; return all outcomes of the model.
+
+    Repeating is resuming, and the parts, evaluated anywhere, have the outcomes of the whole. ``engine`` is as for
+    :func:`choose_engine`, ``threads`` as for :func:`choose_threads`. Raises :class:`UsageError` when outcomes that are
+    there were measured on other weights or images, and :class:`OutOfTime` when ``progress`` asks to stop.
+    """
+    progress = progress or NoProgress()
+    files = RunFolder(model.folder)
+    todo = lacking_in(model.folder, suites, part)
+    try:
+        images = data.load(model.dataset, "test", data_dir)
+    except UsageError:
+        if any(todo.values()):
+            raise
+        return read_outcomes(model.folder)  # measured when the images were there
+    context = Context(
+        net=model.net,
+        images=images,
+        dataset=model.dataset,
+        mean=data.get(model.dataset).mean,
+        device=device,
+        batch_size=choose_batch_size(images),
+        data_dir=data_dir or data.default_folder(),
+        captured=Forward(model.net, CudaGraphs(device)) if choose_engine(engine, device) == "graphs" else None,
+    )
+    check_measured(model.folder, model.weights, partial(images_of, suites, context))
+    if any(todo.values()):
+        check_logits(context)
+        write_json(files.evaluation, {"checkpoint": model.checkpoint, "test_sha256": images.digest()})
+        sweep(files.outcomes, age=3600)  # others may be writing there now
+        size = context.images.x.shape[1]
+        with evaluation_mode(model.net), computing_with(choose_threads(threads, model.net, size, device)):
+            for name, conditions in todo.items():
+                _run_suite(model, name, suites[name], context, conditions, progress)
+    return read_outcomes(model.folder)
+
+
+def images_of(suites: dict[str, Suite], context: Context, condition: str, outcome: Outcome) -> str:
+    """Return the digest of the images that ``condition`` is measured on now."""
+    suite = suites.get(outcome.suite)
+    if suite is None:
+        cls = suite_class(outcome.suite)
+        suite = cls(**cls.options_of([outcome.protocol]))
+    return suite.images_digest(context, condition)
+
+
+def _run_suite(
+    model: EvaluatedModel, name: str, suite: Suite, context: Context, conditions: list[str], progress: Progress
+) -> None:
+    provenance = {**stamp(), **describe(context.device, "fp32")}
+    left, captured = list(conditions), context.captured
+    while left:
+        try:
+            for condition, found in suite.run(context, list(left)):
+                found = found if isinstance(found, Found) else Found(found)
+                outcome = Outcome.of(found.bits.numpy(), name, as_json(suite.protocol(condition)), found.values)
+                measured = Measured(weights=model.weights, images=suite.images_digest(context, condition))
+                facts = provenance | captured.facts() if captured else provenance
+                check_still_there(model.folder, model.trained)
+                store_outcome(model.folder, condition, outcome, facts, measured)
+                left.remove(condition)
+                progress.condition(condition, outcome)
+                if left and progress.should_stop():
+                    raise OutOfTime("the time is over")
+            return
+        except torch.OutOfMemoryError:  # outcomes do not depend on the batch size
+            if context.batch_size == 1:
+                raise RunFailed(f"{name}: the device's memory does not hold one image's evaluation") from None
+            context = replace(context, batch_size=context.batch_size // 2)
+            if captured is not None:
+                captured.release("the device's memory does not hold the graphs")
+        torch.cuda.empty_cache()
+
+
+def choose_batch_size(images: data.Images) -> int:
+    """500 images of 32 px, fewer of larger ones; halved where the device's memory does not hold so many."""
+    pixels = images.x.shape[1] * images.x.shape[2]
+    return max(8, min(500, 500 * 32 * 32 // pixels))
+
+
+def check_logits(context: Context) -> None:
+    """Refuse a network whose outputs cannot be ranked."""
+    with torch.inference_mode(), evaluation_mode(context.net):
+        probe = context.net(torch.zeros(2, 3, *context.images.x.shape[1:3], device=context.device))
+    classes = int(context.images.y.max()) + 1
+    if probe.ndim != 2 or probe.shape[1] < classes:
+        raise UsageError(
+            f"the model has outputs of shape {tuple(probe.shape)}; {context.dataset} has {classes} classes"
+        )
+    if not bool(torch.isfinite(probe).all()):
+        raise RunFailed("the model's outputs are not finite")
+
+
+@contextmanager
+def evaluation_mode(net: nn.Module) -> Iterator[None]:
+    """Eval mode, parameters frozen (attacks need only the gradient of the image), TF32 off; all restored after."""
+    was = [(m, m.training) for m in net.modules()]
+    wanted_grad = [(p, p.requires_grad) for p in net.parameters()]
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    net.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+        for module, mode in was:
+            module.training = mode
+        for parameter, wanted in wanted_grad:
+            parameter.requires_grad_(wanted)
+
+
+def select_runs(
+    runs: Path, given: list[str], suites: dict[str, Suite], data_dir: Path | None = None, part: Slice = WHOLE
+) -> tuple[list[Path], list[str]]:
+    """Return the run folders that are ``given``, or all finished ones under ``runs`` that lack a condition of ``part``;
+    and a line for each folder that is left out because it is damaged, or because its method's file has changed.
+
+    Raises :class:`NothingSelected` when no run is finished, and :class:`UsageError` when all are left out.
+    """
+    if given:
+        return [_find_run(runs, name) for name in given], []
+    finished = sorted(path.parent for path in runs.glob(f"*/{RunFolder(runs).weights.name}"))
+    if not finished:
+        raise NothingSelected(f"no finished run in {runs}: train one first with catchup-bench train")
+    usable, lines = {}, []
+    for folder in finished:
+        try:
+            run = read_run(folder)
+            check_method_file(run)
+            usable[folder] = lacking_in(folder, resolve_suites(suites, run.dataset.name, data_dir), part)
+        except UsageError as err:
+            lines.append(f"{folder} is left out: {err}")
+    if not usable:
+        raise UsageError("; ".join(lines))
+    return [folder for folder, todo in usable.items() if any(todo.values())] or list(usable), lines
+
+
+def _find_run(runs: Path, name: str) -> Path:
+    """Find a run by its path, or by the beginning or the end of its folder's name, such as its digest."""
+    if RunFolder(Path(name)).description.exists():
+        return Path(name)
+    matches = [
+        folder
+        for folder in runs.glob("*")
+        if RunFolder(folder).description.exists() and (folder.name.startswith(name) or folder.name.endswith(name))
+    ]
+    if len(matches) != 1:
+        what = "several runs" if matches else "no run"
+        raise UsageError(f"{name} names {what} in {runs}: give a folder with a run.json")
+    return matches[0]

@@ -1,0 +1,1 @@
+"""A board's jobs, and what executes them."""

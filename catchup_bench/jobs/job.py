@@ -1,0 +1,170 @@
+"""A board's missing runs, executed here: several side by side, one thread each, because small networks run faster so.
+
+Every job is idempotent; repeating the command does what is missing.
+"""
+
+import shlex
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..boards import Board
+from ..boards.grid import Job
+from ..errors import OutOfTime, RunFailed
+from ..records.record import Record, read_record, write_record
+from ..runs.folder import RunFolder
+from ..runs.run import ExternalNetwork
+from ..system.files import read_json, write_json
+from ..system.progress import NoProgress, Progress
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a board's work happens: run folders, the root that holds ``leaderboards/``, data, device and engine."""
+
+    runs: Path
+    root: Path
+    board: str
+    data_dir: Path | None
+    device: str
+    engine: str = "auto"
+    threads: int | None = None
+    """CPU threads of a run; by default as :func:`catchup_bench.system.threads.choose_threads` says."""
+
+    @property
+    def results(self) -> Path:
+        return self.root / "leaderboards" / "results" / self.board
+
+
+class BoardProgress(Protocol):
+    """Receives how a board goes: the number of jobs, the share that is done, the jobs that run (name → where, share
+    done), each finished job, and lines to show. See :mod:`catchup_bench.cli.progress`."""
+
+    def start(self, total: int) -> None: ...
+    def advance(self, share: float) -> None: ...
+    def running(self, rows: Mapping[str, tuple[str, float]]) -> None: ...
+    def finished(self, job: Job, seconds: float) -> None: ...
+    def say(self, text: str) -> None: ...
+
+
+def missing_jobs(board: Board, workspace: Workspace, jobs: Iterable[Job]) -> list[Job]:
+    """Those of ``jobs`` without a record of this protocol that has all conditions."""
+    from ..boards.grid import job_digest
+    from ..records.record import as_json
+    from ..suites import make_suites, resolve_suites
+
+    def complete(job: Job) -> bool:
+        path = workspace.results / job.path
+        if not path.exists():
+            return False
+        record = read_record(path)
+        suites = resolve_suites(make_suites(job.suites, board.settings), job.run.dataset.name, workspace.data_dir)
+        wanted = [(c, suite.protocol(c)) for suite in suites.values() for c in suite.conditions()]
+        have = record.outcomes
+        return job_digest(record) == job.run.digest and all(
+            c in have and have[c].protocol == as_json(p) for c, p in wanted
+        )
+
+    return [job for job in jobs if not complete(job)]
+
+
+def command_of(name: str, recipe: str | None, job: Job) -> str:
+    """The command that does this one job of a board."""
+    words = ["catchup-bench", "leaderboard", "run", name, "--only"]
+    words.append(f"method={job.label} seed={job.run.seed} setup={job.setup}")
+    return shlex.join(words + (["--recipe", recipe] if recipe else []))
+
+
+class Deadline(NoProgress):
+    """Ends a run when the clock passes ``until`` (seconds since the epoch), ``None`` for never."""
+
+    def __init__(self, until: float | None) -> None:
+        self.until = until
+
+    def should_stop(self) -> bool:
+        return self.until is not None and time.time() >= self.until
+
+
+def do_job(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, progress: Progress) -> float:
+    """Train and evaluate one job in this process; return the seconds it took. Raises :class:`OutOfTime` when
+    ``progress`` asks to stop."""
+    from ..evaluation.evaluate import evaluate
+    from ..evaluation.subject import model_of_external, trained_model
+    from ..suites import make_suites, resolve_suites
+    from ..system.hardware import choose_device
+    from ..training.loop import train
+
+    if progress.should_stop():
+        raise OutOfTime("the time is over")
+    start = time.monotonic()
+    device = choose_device(workspace.device)
+    if isinstance(job.run, ExternalNetwork):
+        subject = model_of_external(job.run, workspace.runs, workspace.data_dir, device)
+    else:
+        folder = train(
+            job.run,
+            workspace.runs,
+            device=device,
+            data_dir=workspace.data_dir,
+            progress=progress,
+            engine=workspace.engine,
+            threads=workspace.threads,
+        )
+        subject = trained_model(folder, device)
+    suites = resolve_suites(make_suites(job.suites, settings), job.run.dataset.name, workspace.data_dir)
+    evaluate(
+        subject,
+        suites,
+        device=device,
+        data_dir=workspace.data_dir,
+        progress=progress,
+        engine=workspace.engine,
+        threads=workspace.threads,
+    )
+    return time.monotonic() - start
+
+
+def job_failure_file(workspace: Workspace, job: Job) -> Path:
+    """Beside the job's record: that its training failed, as :func:`catchup_bench.training.loop.fail` tells it."""
+    path = workspace.results / job.path
+    return path.with_name(f"failed-{path.name}")
+
+
+def has_failed(workspace: Workspace, job: Job) -> bool:
+    path = job_failure_file(workspace, job)
+    told = read_json(path, "failure") if path.exists() else None
+    return isinstance(told, dict) and told.get("digest") == job.run.digest
+
+
+@dataclass
+class Ledger:
+    """What became of a board's jobs, kept by whoever has them done: records are written as they come."""
+
+    workspace: Workspace
+    progress: BoardProgress
+    left: list[Job] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def finished(self, job: Job, record: Record, seconds: float) -> None:
+        write_record(record, self.workspace.results / job.path)
+        job_failure_file(self.workspace, job).unlink(missing_ok=True)
+        self.progress.finished(job, seconds)
+
+    def fail(self, job: Job, what: str, told: dict[str, Any] | None) -> None:
+        """``told`` is what the run's folder says of a training that failed."""
+        self.failed.append(f"{job.label} seed {job.run.seed}: {what}")
+        if told is not None:
+            write_json(job_failure_file(self.workspace, job), {"digest": job.run.digest, **told})
+
+    def close(self) -> list[Job]:
+        """The jobs for which there was no time. Raises :class:`RunFailed` when one failed."""
+        if self.failed:
+            raise RunFailed("; ".join(self.failed))
+        return self.left
+
+
+def training_failure(workspace: Workspace, job: Job) -> dict[str, Any] | None:
+    path = RunFolder(workspace.runs / job.run.folder).failure
+    return dict(read_json(path, "failure")) if path.exists() else None

@@ -1,0 +1,120 @@
+"""Jobs on this machine: several side by side in worker processes."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import active_children, get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+from ..boards import Board
+from ..boards.grid import Job
+from ..errors import BenchError, OutOfTime
+from ..records.outcomes import collect_record
+from ..runs.folder import RunFolder
+from ..runs.run import Run
+from ..system.signals import Stopped, sigint_held, stoppable
+from .job import BoardProgress, Deadline, Ledger, Workspace, do_job, training_failure
+
+
+def work(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, until: float | None) -> float:
+    """Train and evaluate one job; the seconds it took. Runs in a worker process, which ends in order when told to.
+    Raises :class:`OutOfTime` when the clock passes ``until``."""
+    try:
+        with stoppable():
+            return do_job(job, settings, workspace, Deadline(until))
+    except Stopped as stop:
+        os._exit(stop.exit_code)  # a worker that returned would take the next job
+
+
+def _start_worker() -> None:
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    """A worker whose parent was killed would hold its run's lock for ever."""
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def run_locally(
+    board: Board,
+    workspace: Workspace,
+    todo: Sequence[Job],
+    *,
+    workers: int | None = None,
+    progress: BoardProgress,
+    until: float | None = None,
+) -> list[Job]:
+    """Do ``todo`` and write its records; the jobs that are left when the clock passes ``until``. Raises
+    :class:`RunFailed` after all others are done when a job fails.
+    """
+    progress.start(len(todo))
+    ledger = Ledger(workspace, progress)
+    if todo:
+        workers = min(workers or default_workers(workspace.device, todo, workspace.threads), len(todo))
+        with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
+            try:
+                with sigint_held():
+                    futures = {pool.submit(work, job, board.settings, workspace, until): job for job in todo}
+                _gather(futures, ledger)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                stop_workers()
+                raise
+    return ledger.close()
+
+
+def default_workers(device: str, todo: Sequence[Job], threads: int | None) -> int:
+    """Return how many runs fit side by side: on a CPU as many as its cores have threads for, one on a GPU."""
+    if device == "cuda":
+        return 1
+    from ..system.hardware import cores
+    from .costs import threads_of
+
+    most = threads or max(threads_of(job.run) for job in {str(job.run.model): job for job in todo}.values())
+    return max(1, cores() // most)
+
+
+def stop_workers(seconds: float = 30.0) -> None:
+    """Tell them to save and leave, and end those that have not after ``seconds``."""
+    workers = active_children()
+    for worker in workers:
+        worker.terminate()
+    deadline = time.monotonic() + seconds
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
+        worker.kill()
+
+
+def _gather(futures: dict[Future[float], Job], ledger: Ledger) -> None:
+    """Write each record as its job ends, and tell the progress how far the others are."""
+    pending, done_share, runs = set(futures), 0, ledger.workspace.runs
+    while pending:
+        done, pending = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
+        for future in done:
+            job = futures[future]
+            try:
+                seconds = future.result()
+            except OutOfTime:
+                ledger.left.append(job)
+            except (BenchError, BrokenProcessPool, OSError) as err:
+                ledger.fail(job, str(err), training_failure(ledger.workspace, job))
+            else:
+                ledger.finished(job, collect_record(runs / job.run.folder), seconds)
+        done_share += len(done)
+        ledger.progress.advance(done_share + sum(share_done(runs, futures[f]) for f in pending))
+
+
+def share_done(runs: Path, job: Job) -> float:
+    """How much of a job is done, from its growing metrics file; evaluation is taken as its last tenth."""
+    try:
+        lines = RunFolder(runs / job.run.folder).metrics.read_bytes().count(b"\n")
+    except OSError:
+        return 0.0
+    return 0.9 * min(1.0, lines / job.run.recipe.epochs) if isinstance(job.run, Run) else 0.0

@@ -1,0 +1,121 @@
+"""A table as markdown, written to ``leaderboards/`` and between the markers of the README, and checked there."""
+
+import re
+from collections.abc import Mapping
+
+from .. import boards
+from ..boards import Column
+from ..records.attack_checks import LEGEND
+from . import findings
+from .table import Table, best_tier, record_count
+from .wording import BESIDE, column_header, how_to_read, paper_columns, paper_notes, paper_table, row_texts, setup_texts
+
+INDEX_HEAD = ["| board | what it answers | best tier | runs | hardware |", "| :-- | :-- | :-- | --: | :-- |"]
+
+
+def table_line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def markdown_table(t: Table, columns: list[Column]) -> str:
+    """Best first. The ranking column is bold in the first row only when no other method shares its tier."""
+    head = ["tier", "rank", "method", *map(column_header, columns), "cost", "n", "state"]
+    alone = bool(t.rows[0].tier) and sum(set(r.tier) & set(t.rows[0].tier) != set() for r in t.rows) == 1
+    lines = [table_line(head), table_line([":-:", ":-:", ":--", *["--:"] * len(columns), "--:", "--:", ":-:"])]
+    for i, row in enumerate(t.rows):
+        lines.append(table_line(row_texts(row, columns, t.board.rank if i == 0 and alone else None)))
+    if any(c.name in row.doubts for row in t.rows for c in columns):
+        lines += ["", f"{LEGEND}."]
+    return "\n".join(lines)
+
+
+def board_page(name: str, t: Table) -> str:
+    """The whole markdown page of a board."""
+    return "\n".join(
+        [
+            f"# {t.board.title}",
+            "",
+            t.board.question,
+            "",
+            markdown_table(t, list(t.board.columns)),
+            "",
+            *how_to_read(t),
+            "",
+            *[f"- **{c.name}**: {c.about}" for c in t.board.columns if c.about],
+            "",
+            *findings_section(t),
+            *paper_section(t),
+            *protocol_section(t),
+            "",
+            f"Reproduce: `catchup-bench leaderboard run {name}`. Records: [results/{name}](results/{name}).",
+            "",
+        ]
+    )
+
+
+def findings_section(t: Table) -> list[str]:
+    said = findings.sentences(t)
+    return ["## What the numbers say", "", *[f"- {text}" for text in said], ""] if said else []
+
+
+def paper_section(t: Table) -> list[str]:
+    """Ours beside the printed value, for every column that has one."""
+    if not paper_columns(t):
+        return []
+    head, *rows = paper_table(t)
+    lines = [
+        "## Beside the paper",
+        "",
+        table_line(head),
+        table_line([":--", *["--:"] * (len(head) - 1)]),
+        *map(table_line, rows),
+    ]
+    lines += ["", *BESIDE]
+    if t.board.differs:
+        lines += ["", f"**Not the paper's protocol**: {t.board.differs}."]
+    return [*lines, "", *[f"- {text}" for text in paper_notes(t)], ""]
+
+
+def protocol_section(t: Table) -> list[str]:
+    lines = [f"- **{name}**: {text}" for name, text in setup_texts(t)]
+    return [
+        "## Protocol",
+        "",
+        *lines,
+        *[f"- {name}: {'; '.join(values)}" for name, values in t.facts.items() if values],
+    ]
+
+
+def excerpt(name: str, t: Table) -> str:
+    """For the README: the first columns of errors, as many as fit a page."""
+    shown = [c for c in t.board.columns if c.metric == "error"][:6]
+    return (
+        markdown_table(t, shown)
+        + f"\n\nAll columns and the protocol: [leaderboards/{name}.md](leaderboards/{name}.md)."
+    )
+
+
+def between(text: str, marker: str, content: str) -> str:
+    """``text`` with ``content`` between the markers called ``marker``; unchanged when it has none."""
+    begin, end = f"<!-- BEGIN {marker} -->", f"<!-- END {marker} -->"
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    return pattern.sub(lambda _: f"{begin}\n{content}\n{end}", text)
+
+
+def index_section(tables: Mapping[str, Table]) -> str:
+    """Markdown: a line per board of ``tables``, then the boards without any record."""
+    lines = [*INDEX_HEAD, *[index_line(name, t) for name, t in tables.items()]]
+    waiting = [name for name in boards.available() if name not in tables and name != boards.DEMO]
+    if waiting:
+        lines += ["", "Not run:", ""]
+    for name in waiting:
+        board = boards.load(name)
+        lines.append(f"- {board.title}. {board.question} `catchup-bench leaderboard run {name}`")
+    return "\n".join(lines)
+
+
+def index_line(name: str, t: Table) -> str:
+    best = ", ".join(row.label for row in best_tier(t)) or "no tiers"
+    hardware = "; ".join(t.facts["device"])
+    shown = [f"[{t.board.title}]({name}.md)", t.board.question, best, str(record_count(t)), hardware]
+    return f"| {' | '.join(text.replace('|', '&#124;') for text in shown)} |"

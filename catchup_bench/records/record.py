@@ -1,0 +1,147 @@
+"""Records: what a run's evaluation found, and where it came from. Numbers are derived from bits, never stored alone."""
+
+import base64
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..errors import UsageError, VerificationFailed, one_line
+from ..runs.run import ExternalNetwork, Run
+from ..system.files import read_json, write_json
+
+Bits = npt.NDArray[np.bool_]
+
+
+def pack(bits: Bits) -> str:
+    """One bit per image, eight to a byte, base64."""
+    return base64.b64encode(np.packbits(bits).tobytes()).decode()
+
+
+def unpack(text: str, n: int) -> Bits:
+    raw = base64.b64decode(text, validate=True)
+    if len(raw) != -(-n // 8):
+        raise ValueError(f"{len(raw)} bytes are not the bits of {n} images")
+    bits = np.unpackbits(np.frombuffer(raw, np.uint8)).astype(bool)
+    if bits[n:].any():
+        raise ValueError(f"bits are set beyond those of {n} images")
+    return bits[:n]
+
+
+class Outcome(BaseModel):
+    """One condition: which images were classified rightly, and under which protocol.
+
+    ``provenance`` is the place, in the record's list, of what evaluated it. ``values`` holds what bits cannot: scores,
+    points of a curve, counts that make a result suspicious.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    suite: str
+    protocol: dict[str, Any]
+    n: int = Field(ge=1)
+    correct: int = Field(ge=0)
+    bits: str
+    values: dict[str, Any] = {}
+    provenance: int = 0
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        """What other code reads out of ``values`` and ``protocol`` is what it takes it for."""
+        index, loss, eps = self.values.get("index", []), self.values.get("loss", 0.0), self.protocol.get("eps", 0.0)
+        if not isinstance(index, list) or not all(type(i) is int and 0 <= i < 2**40 for i in index):
+            raise ValueError("values.index must be places of test images")
+        if "index" in self.values and not len(set(index)) == len(index) == self.n:
+            raise ValueError(f"values.index must be the {self.n} images that the bits are of, each once")
+        if not isinstance(self.values.get("suspicious", []), list):
+            raise ValueError("values.suspicious must be a list of reasons")
+        if any(type(number) not in (int, float) or not abs(number) < 1e300 for number in (loss, eps)):
+            raise ValueError("values.loss and protocol.eps must be numbers")
+        return self
+
+    @classmethod
+    def of(cls, bits: Bits, suite: str, protocol: dict[str, Any], values: dict[str, Any] | None = None) -> "Outcome":
+        return cls(
+            suite=suite, protocol=protocol, n=len(bits), correct=int(bits.sum()), bits=pack(bits), values=values or {}
+        )
+
+    def array(self) -> Bits:
+        return unpack(self.bits, self.n)
+
+    @property
+    def error(self) -> float:
+        """Top-1 error in percent."""
+        return 100 * (1 - self.correct / self.n)
+
+
+class Record(BaseModel):
+    """The outcomes, by condition, of a ``run``, or of a network that was ``loaded`` and not trained here. ``training``
+    says how the weights came about, ``checkpoint`` which they are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    schema_version: Literal[1] = 1
+    run: Run | None = None
+    loaded: ExternalNetwork | None = None
+    digest: str
+    checkpoint: dict[str, Any]
+    test_sha256: str
+    training: dict[str, Any]
+    evaluated: list[dict[str, Any]]
+    outcomes: dict[str, Outcome]
+
+    @model_validator(mode="after")
+    def _one_subject(self) -> Self:
+        if (self.run is None) == (self.loaded is None):
+            raise ValueError("a record is of either a run or a loaded network")
+        return self
+
+    @property
+    def subject(self) -> Run | ExternalNetwork:
+        found = self.run or self.loaded
+        assert found is not None
+        return found
+
+    def problems(self) -> list[str]:
+        """What does not fit inside the record itself: the first level of verification."""
+        found = []
+        if self.digest != self.subject.digest:
+            found.append(f"digest {self.digest} is not that of the run, {self.subject.digest}")
+        for name, outcome in self.outcomes.items():
+            if not 0 <= outcome.provenance < len(self.evaluated):
+                found.append(f"{name}: nothing says what evaluated it")
+            try:
+                bits = outcome.array()
+            except ValueError:
+                found.append(f"{name}: its bits are damaged, or not of {outcome.n} images")
+                continue
+            if int(bits.sum()) != outcome.correct:
+                found.append(f"{name}: {outcome.correct} stated as right, its bits say {int(bits.sum())}")
+        return found
+
+
+def parse_record(values: Any, path: Path) -> Record:
+    try:
+        return Record.model_validate(values)
+    except ValidationError as err:
+        raise UsageError(f"{path} is not a record: {one_line(err)}") from None
+
+
+def read_record(path: Path) -> Record:
+    """The record in ``path``, checked; :class:`VerificationFailed` when it contradicts itself."""
+    record = parse_record(read_json(path, "record"), path)
+    if problems := record.problems():
+        raise VerificationFailed(f"{path}: {problems[0]}")
+    return record
+
+
+def write_record(record: Record, path: Path) -> None:
+    absent = {name for name in ("run", "loaded") if getattr(record, name) is None}
+    write_json(path, record.model_dump(mode="json", exclude=absent))
+
+
+def as_json(value: Any) -> Any:
+    """Tuples as lists, as they are read back."""
+    if isinstance(value, dict):
+        return {k: as_json(v) for k, v in value.items()}
+    return [as_json(v) for v in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,87 @@
+"""From the description of a run to its network and method."""
+
+from pathlib import Path
+
+import torch
+
+from .. import data, registry
+from ..data import imagenet
+from ..errors import Changed, UsageError, pick
+from ..method import Method
+from ..models import MODELS, StagedNet
+from ..plugins import complete_options
+from ..seeds import derive
+from ..system.files import file_digest
+from .run import ModelSpec, Run
+
+
+def build_net(
+    model: ModelSpec,
+    dataset: str,
+    device: torch.device,
+    seed: int = 0,
+    num_classes: int | None = None,
+    normalise: str = "dataset",
+) -> StagedNet:
+    """Return a freshly initialised network for ``dataset``, or for a part of it with ``num_classes``.
+
+    It is initialised on the CPU, so equally on every device. ``normalise`` is that of :class:`Recipe`.
+    """
+    architecture = MODELS[pick("model", model.name, MODELS)]
+    pick(f"variant of {model.name}", model.variant, architecture.variants)
+    entry = data.get(dataset)
+    if entry.size < architecture.smallest:
+        raise UsageError(
+            f"{model.name} needs images of at least {architecture.smallest} px; those of {dataset} have {entry.size}"
+        )
+    mean, std = (entry.mean, entry.std) if normalise == "dataset" else (imagenet.MEAN, imagenet.STD)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "init"))
+        net = architecture.build(
+            num_classes=num_classes or entry.num_classes,
+            width=model.width,
+            variant=model.variant,
+            mean=mean,
+            std=std,
+        )
+    return net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def parameter_count(model: ModelSpec, dataset: str, num_classes: int | None = None) -> int:
+    """How many numbers a network holds, without making it: a stranger's file may claim one of any size."""
+    with torch.device("meta"):
+        net = MODELS[pick("model", model.name, MODELS)].build(
+            num_classes=num_classes or data.get(dataset).num_classes, width=model.width, variant=model.variant
+        )
+    return sum(p.numel() for p in net.parameters())
+
+
+def build_method(run: Run) -> Method:
+    """The method with the run's options. Raises as :func:`check_method`."""
+    check_method_file(run)
+    spec = run.method
+    cls = registry.method_class(spec.file or spec.name)
+    return cls(**complete_options(cls, None, spec.options, spec.name))
+
+
+def check_method_file(run: Run) -> None:
+    """Raises :class:`Changed` when a stranger's file is not the one that the run was made with; it is not run here."""
+    file = run.method.file
+    if file is None:
+        return
+    if not Path(file).is_file():
+        raise Changed(f"{file}, which this run was made with, is gone: bring it back, or delete the run's folder")
+    if file_digest(Path(file)) != run.method.sha256:
+        raise Changed(f"{file} has changed since this run was made: train again, or delete the run's folder")
+
+
+def build(run: Run, device: torch.device, num_classes: int | None = None) -> tuple[StagedNet, Method]:
+    """The network and the method bound to it. ``bind`` may add parameters, so it comes before any weights."""
+    net = build_net(run.model, run.dataset.name, device, run.seed, num_classes, run.recipe.normalise)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(run.seed, "extra"))
+            method = build_method(run).bind(net)
+    except ValueError as err:
+        raise UsageError(f"{run.method.name} with {run.model.name}: {err}") from None
+    return net.to(device, memory_format=torch.channels_last), method  # type: ignore[call-overload]

@@ -1,0 +1,119 @@
+"""Weights as safetensors with a card in their header, and the state that a run resumes from."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+
+from ..errors import UsageError
+from ..system.files import shallow, write_bytes
+from .external import listed, load, read_state_dict
+from .run import Run, parse_run
+
+CARD = "catchup_bench"
+
+COUNTS = "num_batches_tracked"
+
+PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""How files of ``torch.save`` begin: a zip archive, or a pickle."""
+
+
+def save_tensors(state: dict[str, Tensor], run: Run, path: Path, *, epoch: int) -> None:
+    """The network's tensors, without what the method keeps in ``extra``; the run and the epoch as the card."""
+    tensors = {k: v.contiguous() for k, v in state.items() if not k.startswith("extra.")}
+    card = json.dumps({"run": run.model_dump(mode="json"), "epoch": epoch}, sort_keys=True)
+    write_bytes(path, to_bytes(tensors, {CARD: card}))  # the library's own writer hides what the disk says
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], Run | None]:
+    """Tensors and, if we wrote the file, the run they come from. Raises :class:`UsageError` for anything but a
+    whole safetensors file or a PyTorch file of tensors and plain values alone."""
+    if not path.is_file():
+        raise UsageError(f"no checkpoint at {path}")
+    try:
+        with open(path, "rb") as f:
+            start = f.read(2)
+    except OSError as err:
+        raise UsageError(f"cannot read {path}: {err.strerror}") from None
+    if start in PICKLED:
+        return read_state_dict(path), None
+    try:
+        with safe_open(path, framework="pt") as f:
+            card = (f.metadata() or {}).get(CARD)
+        tensors = load_file(path)
+    except Exception as err:  # of headers that were made to break it, too
+        reason = listed([" ".join(str(err).split())])
+        raise UsageError(f"{path} is not a whole safetensors file, nor one of PyTorch: {reason}") from None
+    return tensors, None if card is None else parse_run(_card(card, path).get("run"), path)
+
+
+def num_classes(tensors: dict[str, Tensor]) -> int | None:
+    """How many classes these weights know, which are fewer than the dataset's where a part of it was trained on;
+    ``None`` when the head is not that of our networks."""
+    linear = sorted(k for k, v in tensors.items() if k.startswith("head.") and k.endswith(".weight") and v.ndim == 2)
+    return len(tensors[linear[-1]]) if linear else None
+
+
+def _card(text: str, path: Path) -> dict[str, Any]:
+    try:
+        card = shallow(json.loads(text))
+    except (ValueError, RecursionError):
+        card = None
+    if not isinstance(card, dict):
+        raise UsageError(f"{path} has a damaged card in its header")
+    return card
+
+
+def load_weights(net: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Put ``tensors`` into ``net``; :class:`UsageError` listing what does not fit, with nothing put in.
+
+    The constants of the normalisation and BatchNorm's counts of batches may be missing: the network's own then stay.
+    """
+    own = {k: v for k, v in net.state_dict().items() if not k.startswith("extra.")}
+    missing = [k for k in own if k not in tensors and k not in ("mean", "std") and not k.endswith(COUNTS)]
+    unexpected = [k for k in tensors if k not in own]
+    misfits = [k for k in own if k in tensors and not _fits(tensors[k], own[k])]
+    wrong = [
+        f"{len(names)} {how} ({listed(names)})"
+        for how, names in (("missing", missing), ("unexpected", unexpected))
+        if names
+    ]
+    if misfits:
+        k = misfits[0]
+        example = f"{k} is {tuple(tensors[k].shape)} of {tensors[k].dtype}, not {tuple(own[k].shape)} of {own[k].dtype}"
+        wrong.append(f"{len(misfits)} of another shape or kind ({example}{', …' if misfits[1:] else ''})")
+    if wrong:
+        raise UsageError(f"{path} is of another network than this: {'; '.join(wrong)}")
+    net.load_state_dict(tensors, strict=False)
+
+
+def _fits(given: Tensor, own: Tensor) -> bool:
+    """Dense numbers of the same shape; precision may differ."""
+    plain = given.layout == torch.strided and given.device.type == "cpu" and not given.is_complex()
+    return plain and given.shape == own.shape and given.is_floating_point() == own.is_floating_point()
+
+
+def save_state(state: dict[str, Any], path: Path) -> None:
+    """What a run resumes from: weights, optimiser, epoch."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_state(path: Path) -> dict[str, Any] | None:
+    """The state in ``path``, or ``None`` when there is none; never unpickles anything but tensors and plain values."""
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = load(path)
+    except Exception as err:  # a truncated archive raises many kinds
+        raise UsageError(f"{path} cannot be resumed from ({type(err).__name__}): delete it to start over") from None
+    if not isinstance(state, dict):
+        raise UsageError(f"{path} cannot be resumed from: delete it to start over")
+    return state

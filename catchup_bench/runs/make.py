@@ -1,0 +1,71 @@
+"""From words to runs: the one place where defaults, overrides and a method's name become the description of a run."""
+
+from typing import Any
+
+from .. import data, recipes, registry
+from ..errors import UsageError, pick
+from ..models import MODELS
+from ..plugins import complete_options
+from ..recipes import Recipe
+from .run import DatasetSpec, MethodSpec, ModelSpec, Run
+
+
+def method_spec(name: str, dataset: str, given: dict[str, Any]) -> MethodSpec:
+    """A method with all of its options: defaults, those for the dataset, then what was given."""
+    cls = registry.method_class(name)
+    own = name.rsplit("/", 1)[-1].removesuffix(".py")
+    options = complete_options(cls, dataset, given, own)
+    if not registry.is_file(name):
+        return MethodSpec(name=own, options=options)
+    if not own.isidentifier():
+        raise UsageError(f"{name}: the file's name is the method's name, so it must be a Python name such as my_mix.py")
+    return MethodSpec(name=own, options=options, file=name, sha256=registry.source_digest(name))
+
+
+def model_spec(name: str | None, width: int | None, variant: str | None, dataset: data.Dataset) -> ModelSpec:
+    name = pick("model", name or dataset.model, MODELS)
+    architecture = MODELS[name]
+    if width is None:
+        width = dataset.width if name == dataset.model else architecture.width
+    if not 1 <= width <= 4096:
+        raise UsageError(f"--width {width}: it takes 1 to 4096; the published {name} has {architecture.width}")
+    variant = pick(f"variant of {name}", variant or architecture.variants[0], architecture.variants)
+    return ModelSpec(name=name, width=width, variant=variant)
+
+
+def make_run(
+    method: str,
+    dataset: str | None = None,
+    *,
+    model: str | None = None,
+    width: int | None = None,
+    variant: str | None = None,
+    recipe_name: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    fraction: float = 1.0,
+    seed: int = 0,
+    settings: dict[str, dict[str, Any]] | None = None,
+) -> Run:
+    """A run from names and overrides; what is not said is the dataset's default. Raises :class:`UsageError`."""
+    settings = dict(settings or {})
+    dataset = dataset or "digits"
+    entry = data.get(dataset)
+    if not 0 < fraction <= 1:
+        raise UsageError(f"--fraction {fraction}: it takes a share of the training images, above 0 and at most 1")
+    if not 0 <= seed < 2**31:
+        raise UsageError(f"--seed {seed}: it takes 0 to {2**31 - 1}")
+    spec = method_spec(method, dataset, settings.pop(_owner(method), {}))
+    protocol: Recipe = recipes.load(recipe_name or entry.recipe, {**settings.pop("recipe", {}), **(overrides or {})})
+    if settings:
+        raise UsageError(f"--set {next(iter(settings))}.…: this run has only {_owner(method)} and recipe to set")
+    return Run(
+        method=spec,
+        dataset=DatasetSpec(name=dataset, fraction=fraction),
+        model=model_spec(model, width, variant, entry),
+        recipe=protocol,
+        seed=seed,
+    )
+
+
+def _owner(method: str) -> str:
+    return method.rsplit("/", 1)[-1].removesuffix(".py")

@@ -1,0 +1,110 @@
+"""What a run is: (method, dataset, model, recipe, seed). Its digest is its identity and names its folder."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..errors import UsageError, one_line
+from ..recipes import Recipe
+
+ZOO = "robustbench:"
+
+
+class MethodSpec(BaseModel):
+    """``name`` as on the command line (of a file: its stem), all hyper-parameters, and for a stranger's file where it
+    is and its SHA-256."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)
+    options: dict[str, Any]
+    file: str | None = None
+    sha256: str | None = None
+
+
+class DatasetSpec(BaseModel):
+    """``fraction`` of the images of each class, chosen by the run's seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = Field(max_length=256)
+    fraction: float = Field(1.0, gt=0, le=1)
+
+
+class ModelSpec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = Field(pattern=r"^[a-z0-9_-]+$", max_length=64)
+    width: int = Field(ge=1, le=4096)
+    variant: str = Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=32)
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}-w{self.width}"
+
+
+class Run(BaseModel):
+    """One training run, wholly described."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    method: MethodSpec
+    dataset: DatasetSpec
+    model: ModelSpec
+    recipe: Recipe
+    seed: int = Field(ge=0, le=2**31 - 1)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the digest covers: everything but where a stranger's file happens to lie."""
+        return {**self.model_dump(mode="json", exclude={"method": {"file"}}), "recipe": self.recipe.identity}
+
+    @property
+    def digest(self) -> str:
+        text = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def folder(self) -> str:
+        """Name of the run's folder: readable first, unique by its digest."""
+        return f"{plain(self.dataset.name)}-{self.model.label}-{self.method.name}-s{self.seed}-{self.digest}"
+
+
+class ExternalNetwork(BaseModel):
+    """A network that others trained, wholly described: ``checkpoint`` is ``robustbench:NAME``, or a file of weights
+    below ``checkpoints`` in the data folder, with its SHA-256."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    checkpoint: str = Field(min_length=1, max_length=256)
+    sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    dataset: DatasetSpec
+    model: ModelSpec | None = None
+    seed: Literal[0] = 0
+
+    @model_validator(mode="after")
+    def _file_is_pinned(self) -> Self:
+        if not self.checkpoint.startswith(ZOO) and (self.model is None or not self.sha256):
+            raise ValueError(f"checkpoint {self.checkpoint}: a file needs its model and its sha256")
+        if not self.checkpoint.startswith(ZOO) and (Path(self.checkpoint).is_absolute() or ".." in self.checkpoint):
+            raise ValueError(f"checkpoint {self.checkpoint}: a file lies below checkpoints in the data folder")
+        return self
+
+    @property
+    def digest(self) -> str:
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def folder(self) -> str:
+        return f"{plain(self.dataset.name)}-loaded-{plain(self.checkpoint.removeprefix(ZOO))}-{self.digest}"
+
+
+def plain(name: str) -> str:
+    """``name`` as part of a folder's name."""
+    return "".join(c if c.isalnum() else "_" for c in name)
+
+
+def parse_run(values: Any, where: object) -> Run:
+    try:
+        return Run.model_validate(values)
+    except ValidationError as err:
+        raise UsageError(f"{where} does not describe a run: {one_line(err)}") from None

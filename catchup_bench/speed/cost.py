@@ -1,0 +1,121 @@
+"""What a method costs: the time of its training step relative to the baseline's, interleaved in one process.
+
+Absolute times say more about the machine than about the method, and even ratios drift when they are not interleaved.
+"""
+
+import time
+from collections import Counter
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import data
+from ..runs.build import build
+from ..runs.run import Run
+from ..seeds import derive
+from ..system.hardware import choose_precision
+from ..system.provenance import describe, stamp
+from ..training.loop import compile_steps, make_loader, take_step
+from ..training.state import Training, make_optimizer
+
+ROUNDS, STEPS = 15, 3
+
+DRAWS = 2000
+
+
+def measure(
+    runs: dict[str, Run],
+    device: torch.device,
+    images: data.Images | data.Files,
+    rounds: int = ROUNDS,
+    steps: int = STEPS,
+) -> dict[str, Any]:
+    """Label → ratio of step times to the run labelled ``baseline``: median and quartiles over rounds.
+
+    Each round times ``steps`` steps of every plan of every method in turn; the time of a method is the mean over its
+    plans, weighted by how often they are drawn, and a ratio is taken within a round.
+    """
+    timed = {label: Timed(run, images, device) for label, run in runs.items()}
+    for one in timed.values():
+        one.seconds(1)  # warm-up
+    table: dict[str, list[float]] = {label: [] for label in timed}
+    order = list(timed)
+    for r in range(rounds):
+        for label in order[r % len(order) :] + order[: r % len(order)]:
+            table[label].append(timed[label].seconds(steps))
+    base = table["baseline"]
+    ratios = {label: [t / b for t, b in zip(times, base, strict=True)] for label, times in table.items()}
+    first = next(iter(runs.values()))
+    return {
+        "methods": {label: quartiles(found) for label, found in ratios.items()},
+        "baseline_seconds_per_step": median(base),
+        "batch_size": first.recipe.batch_size,
+        "image_size": images.size,
+        "model": first.model.label,
+        "rounds": rounds,
+        "steps_per_plan_and_round": steps,
+        "provenance": {**stamp(), **describe(device, next(iter(timed.values())).training.precision)},
+    }
+
+
+def quartiles(ratios: list[float]) -> dict[str, float]:
+    low, middle, high = np.percentile(ratios, [25, 50, 75])
+    return {"ratio": float(middle), "low": float(low), "high": float(high)}
+
+
+def random_images(n: int, size: int, num_classes: int) -> data.Images:
+    """Noise in the shape of a dataset: what a step costs does not depend on what is in the pictures."""
+    gen = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (n, size, size, 3), generator=gen, dtype=torch.uint8)
+    return data.Images(x, torch.arange(n) % num_classes, torch.arange(n))
+
+
+class Timed:
+    """A method in training, a few steps at a time."""
+
+    def __init__(
+        self, run: Run, images: data.Images | data.Files, device: torch.device, compiled: bool = False
+    ) -> None:
+        net, method = build(run, device)
+        precision = choose_precision(run.recipe.precision, device)
+        self.training = Training(run, Path(), net, method, make_optimizer(run, net), precision, 0, [])
+        self.loader = make_loader(run, images, device)
+        self.device = device
+        rng = np.random.default_rng(derive(run.seed, "plan", 0))
+        drawn = Counter(method.plan(rng) for _ in range(DRAWS))
+        self.plans = {plan: count / DRAWS for plan, count in drawn.items()}
+        self.training.gen.manual_seed(derive(run.seed, "method", 0))
+        if compiled:
+            compile_steps(self.training)
+        self.epoch, self.batches = 0, self.loader.epoch(0)
+        net.train()
+        method.start_epoch(net)
+
+    def seconds(self, steps: int) -> float:
+        """Expected time of a step."""
+        return sum(share * self.of_plan(plan, steps) for plan, share in self.plans.items())
+
+    def of_plan(self, plan: object, steps: int) -> float:
+        self.sync()
+        start = time.perf_counter()
+        for _ in range(steps):
+            x, y = self.next_batch()
+            take_step(self.training, x, y, plan, lr=1e-3)
+        self.sync()
+        return (time.perf_counter() - start) / steps
+
+    def next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        try:
+            return next(self.batches)
+        except StopIteration:
+            self.epoch += 1
+            self.batches = self.loader.epoch(self.epoch)
+            self.training.method.start_epoch(self.training.net)
+            return next(self.batches)
+
+    def sync(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)

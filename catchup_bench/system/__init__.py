@@ -1,0 +1,1 @@
+"""Files, hardware, signals and provenance."""

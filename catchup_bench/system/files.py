@@ -1,0 +1,143 @@
+"""Files that are whole or not there: written beside their place, flushed, then renamed into it."""
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..errors import Busy, RunFailed, UsageError
+
+PART = ".part"
+"""How the names of unfinished files end."""
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file in the folder of ``path``, then put it in place.
+
+    Whatever stood at ``path`` stays whole until the new file is. Raises :class:`RunFailed` when the disk is full or
+    the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
+        os.close(handle)
+    except OSError as err:
+        raise RunFailed(f"cannot write {path}: {err.strerror or err}") from err
+    try:
+        write(Path(name))
+        with open(name, "rb") as f:
+            os.fsync(f.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as err:
+        raise RunFailed(f"cannot write {path}: {err.strerror or err}") from err
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    write_atomic(path, lambda p: p.write_bytes(content))
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line, or leave the file as it was. Raises :class:`RunFailed` as :func:`write_atomic` does."""
+    try:
+        before = path.stat().st_size if path.exists() else 0
+        try:
+            with open(path, "ab") as f:
+                f.write(line.encode() + b"\n")
+        except OSError:
+            os.truncate(path, before)
+            raise
+    except OSError as err:
+        raise RunFailed(f"cannot write {path}: {err.strerror or err}") from err
+
+
+def sweep(folder: Path, age: float = 0.0) -> None:
+    """Delete what writers that were killed left unfinished in ``folder`` more than ``age`` seconds ago."""
+    for path in folder.glob(f".*{PART}"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime >= age:
+                path.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    write_atomic(path, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+LARGEST = 64 * 2**20
+"""Bytes of the largest JSON or TOML file that is read: a record of 50,000 images and a hundred conditions has 1 MB."""
+
+DEEPEST = 32
+"""Levels of nesting that anything read may have; more breaks whatever recurses into it later."""
+
+
+def read_limited(path: Path) -> str:
+    """The text in ``path``. Raises ``OSError``, or ``ValueError`` when it is too large or not UTF-8."""
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))  # a pipe or a device would be read for ever
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"it is larger than {LARGEST >> 20} MB")
+    return path.read_text(encoding="utf-8")
+
+
+def shallow(value: Any) -> Any:
+    """``value``, made of lists and dictionaries; ``ValueError`` when it is nested more than :data:`DEEPEST` deep."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [i for v in level if isinstance(v, dict | list) for i in (v.values() if isinstance(v, dict) else v)]
+        if not level:
+            return value
+    raise ValueError(f"nested more than {DEEPEST} deep")
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
+
+
+def read_json(path: Path, what: str) -> Any:
+    """The JSON in ``path``; :class:`UsageError` naming ``what`` when it is missing or not JSON."""
+    try:
+        return shallow(json.loads(read_limited(path), parse_constant=_no_number))
+    except FileNotFoundError:
+        raise UsageError(f"no {what} at {path}") from None
+    except (ValueError, RecursionError) as err:
+        raise UsageError(f"{path} is not a {what}: not valid JSON ({err})") from None
+    except OSError as err:
+        raise UsageError(f"cannot read {path}: {err.strerror}") from None
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock at ``path``, so that a second process does not train in its folder; it ends with the process.
+    Raises :class:`Busy` when another one holds it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Busy(f"{path.parent} is being trained by another process: wait for it, or use another --runs") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of the file at ``path``. Raises :class:`UsageError` when it cannot be read."""
+    try:
+        with open(path, "rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()
+    except OSError as err:
+        raise UsageError(f"cannot read {path}: {err.strerror}") from None

@@ -1,0 +1,59 @@
+"""The device, the precision and the threads that a run uses, and their description for provenance."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise UsageError(f"unknown device {name!r}: it is one of: auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("no CUDA device here: use --device cpu")
+    return torch.device(name)
+
+
+def choose_precision(wanted: str, device: torch.device) -> str:
+    """``auto`` → bf16 where the hardware multiplies it natively (elsewhere it is emulated, and slower), else fp32."""
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "bf16" if flags.get("avx512_bf16") or flags.get("amx_bf16") else "fp32"
+
+
+def to_device(x: Tensor, device: torch.device) -> Tensor:
+    """``x`` on ``device``. The host does not wait, as it would for a copy out of memory that is not pinned."""
+    if device.type == "cpu" or x.device.type != "cpu":
+        return x.to(device)
+    return x.pin_memory().to(device, non_blocking=True)
+
+
+@contextmanager
+def autocast(precision: str, device: torch.device) -> Iterator[None]:
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+        yield
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def decoding_workers() -> int:
+    """How many processes or threads decode images: ``CATCHUP_BENCH_WORKERS``, or one per core and at most 8; the cores
+    are shared with the other processes of a run, which torchrun counts in ``LOCAL_WORLD_SIZE``."""
+    given = os.environ.get("CATCHUP_BENCH_WORKERS", "")
+    if not given:
+        return max(1, min(8, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    if not given.isdecimal() or int(given) > 256:
+        raise UsageError(f"CATCHUP_BENCH_WORKERS = {given!r}: it takes 0 (no process of their own) to 256")
+    return int(given)

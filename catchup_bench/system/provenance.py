@@ -1,0 +1,66 @@
+"""Which code made a number."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@cache
+def code() -> dict[str, Any]:
+    """Commit of the checkout this package runs from, and whether its code differs from it; empty when installed."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return {"commit": None, "dirty": None}
+    commit = _git(here, "rev-parse", "HEAD")
+    changed = _git(here, "status", "--porcelain", "--", "catchup_bench", "methods")
+    return {"commit": commit or None, "dirty": None if commit is None else bool(changed)}
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def stamp() -> dict[str, Any]:
+    return {**code(), "date": datetime.now(UTC).date().isoformat()}
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as f:
+            model = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), "")
+    except OSError:
+        model = ""
+    return f"{model or platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def versions(*packages: str) -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def describe(device: torch.device, precision: str) -> dict[str, Any]:
+    """What can change a result besides the run itself: hardware, threads, precision, versions."""
+    return {
+        "device": device_name(device),
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "versions": versions("catchup-bench", "torch", "torchvision", "torchattacks", "numpy"),
+    }

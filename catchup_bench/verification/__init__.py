@@ -1,0 +1,1 @@
+"""Verification of records, of methods and of submissions."""

@@ -1,0 +1,267 @@
+"""The contract of a method as checks that anyone can run on a file of their own: ``catchup-bench verify --method``."""
+
+import math
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..method import Method
+from ..models import MODELS, StagedNet
+
+CLASSES, SIZE, MAX_PLANS = 10, 16, 64
+
+SYNCING = ("item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__int__", "__float__", "__index__")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One clause of the contract and whether it holds; ``detail`` says what was seen."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Broken(AssertionError):
+    """A clause does not hold."""
+
+
+def make_net(seed: int = 0) -> StagedNet:
+    """A small network, initialised by ``seed``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = MODELS["preactresnet10"].build(num_classes=CLASSES, width=8, variant="B")
+    return net.to(memory_format=torch.channels_last)
+
+
+def make_batch(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    gen = torch.Generator().manual_seed(seed)
+    x = torch.rand(n, 3, SIZE, SIZE, generator=gen).contiguous(memory_format=torch.channels_last)
+    return x, torch.randint(CLASSES, (n,), generator=gen)
+
+
+class BoundMethod:
+    """A method bound to a fresh network."""
+
+    def __init__(self, make: Callable[[], Method]) -> None:
+        self.net = make_net()
+        torch.manual_seed(0)
+        self.method = make().bind(self.net)
+        self.net.train()
+        self.initial = {k: v.clone() for k, v in self.net.state_dict().items()}
+        self.reset()
+
+    def reset(self) -> None:
+        """The state before the first step: a saliency pass in eval mode depends on BatchNorm's statistics."""
+        self.net.load_state_dict(self.initial, strict=False)
+        self.method.start_epoch(self.net)
+
+    def plans(self) -> list[Hashable]:
+        """All plans seen in 500 draws, in a fixed order."""
+        rng = np.random.default_rng(0)
+        return list(dict.fromkeys(self.method.plan(rng) for _ in range(500)))
+
+    def loss(self, plan: Any, n: int = 8, batch: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        torch.manual_seed(0)  # modules inside the network may draw from the default generator
+        x, y = batch or make_batch(n)
+        return self.method.loss(self.net, x, y, plan, torch.Generator().manual_seed(1))
+
+
+def need(ok: bool, detail: str) -> None:
+    if not ok:
+        raise Broken(detail)
+
+
+def plans_are_few(s: BoundMethod) -> str:
+    plans = s.plans()
+    need(len(plans) <= MAX_PLANS, f"{len(plans)} different plans in 500 draws: at most {MAX_PLANS} may exist")
+    return f"{len(plans)} plans"
+
+
+def loss_is_finite(s: BoundMethod) -> str:
+    for plan in s.plans():
+        loss = s.loss(plan)
+        need(
+            loss.shape == () and loss.dtype == torch.float32,
+            f"plan {plan}: loss is {loss.dtype} of shape {tuple(loss.shape)}",
+        )
+        need(math.isfinite(loss.item()), f"plan {plan}: loss is {loss.item()}")
+    return "a finite fp32 scalar for every plan"
+
+
+def gradients_reach_every_stage(s: BoundMethod) -> str:
+    for plan in s.plans():
+        s.net.zero_grad()
+        s.loss(plan).backward()
+        for name, part in [*((f"stage {i}", m) for i, m in enumerate(s.net.stages)), ("head", s.net.head)]:
+            grads = [p.grad for p in part.parameters()]
+            need(any(g is not None and g.abs().sum() > 0 for g in grads), f"plan {plan}: no gradient in {name}")
+            need(
+                all(g is None or bool(g.isfinite().all()) for g in grads), f"plan {plan}: gradient not finite in {name}"
+            )
+    return "stem to head"
+
+
+def target_weights_sum_to_one(s: BoundMethod) -> str:
+    seen: list[Tensor] = []
+
+    def spy(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(logits: Tensor, target: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            if target.is_floating_point():
+                seen.append(target.detach())
+            return original(logits, target, *args, **kwargs)
+
+        return call
+
+    with mock.patch.object(F, "cross_entropy", spy(F.cross_entropy)):
+        for plan in s.plans():
+            s.loss(plan)
+    if not s.method.weights_sum_to_one:
+        return "they need not, by the method's own account"
+    for target in seen:
+        need(bool((target.sum(1) - 1).abs().max() < 1e-5) and bool(target.min() >= -1e-6), "a target does not sum to 1")
+    return f"{len(seen)} soft targets" if seen else "no soft targets: weights are the method's own"
+
+
+def same_generator_same_loss(s: BoundMethod) -> str:
+    for plan in s.plans():
+        s.reset()
+        first = s.loss(plan)
+        s.reset()
+        need(torch.equal(first, s.loss(plan)), f"plan {plan}: two calls with the same generator differ")
+    return "bit-equal"
+
+
+def any_batch_size(s: BoundMethod) -> str:
+    for n in (1, 7):
+        for plan in s.plans():
+            s.reset()
+            need(math.isfinite(s.loss(plan, n).item()), f"plan {plan}: loss of a batch of {n} is not finite")
+    return "1 and 7 images"
+
+
+def memory_format_is_free(s: BoundMethod) -> str:
+    x, y = make_batch(8)
+    for plan in s.plans():
+        s.reset()
+        last = s.loss(plan, batch=(x, y))
+        s.reset()
+        first = s.loss(plan, batch=(x.contiguous(), y))
+        need(
+            torch.allclose(last, first, atol=1e-4),
+            f"plan {plan}: channels_last gives {last:.6f}, contiguous {first:.6f}",
+        )
+    return "channels_last and contiguous agree to 1e-4"
+
+
+def inputs_are_untouched(s: BoundMethod) -> str:
+    x, y = make_batch(8)
+    kept = x.clone(), y.clone()
+    for plan in s.plans():
+        s.loss(plan, batch=(x, y))
+        need(torch.equal(x, kept[0]) and torch.equal(y, kept[1]), f"plan {plan}: x or y was modified")
+    return "x and y as they were"
+
+
+def evaluation_is_untouched(s: BoundMethod) -> str:
+    for plan in s.plans():
+        s.loss(plan)
+    need(s.net.training, "the network was left in eval mode")
+    own = {k: v for k, v in s.net.state_dict().items() if not k.startswith("extra.")}
+    plain = make_net(1)
+    if s.method.level == "network":
+        need(own.keys() >= plain.state_dict().keys(), "the network's state_dict lacks keys of the plain network's")
+        return "the method changes the network, by its own account (level = network)"
+    need(own.keys() == plain.state_dict().keys(), "the network's state_dict has other keys than the plain network's")
+    plain.load_state_dict(own)
+    x, _ = make_batch(8)
+    with torch.inference_mode():
+        need(torch.equal(s.net.eval()(x), plain.eval()(x)), "logits in eval mode differ from the plain network's")
+    return "logits and keys equal the plain network's"
+
+
+def half_precision_works(s: BoundMethod) -> str:
+    for plan in s.plans():
+        s.reset()
+        s.net.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = s.loss(plan)
+        loss.backward()
+        grads = [p.grad for p in s.net.parameters() if p.grad is not None]
+        need(
+            math.isfinite(loss.item()) and all(bool(g.isfinite().all()) for g in grads),
+            f"plan {plan}: not finite in bf16",
+        )
+    return "bf16 autocast"
+
+
+@contextmanager
+def no_host_reads() -> Iterator[None]:
+    """Make every way of reading a tensor's values on the host raise, as a device would have to wait for it."""
+
+    def refuse(name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            raise Broken(f"Tensor.{name} reads a device value on the host")
+
+        return call
+
+    patches = [mock.patch.object(Tensor, name, refuse(name)) for name in SYNCING]
+    for patch in patches:
+        patch.start()
+    try:
+        yield
+    finally:
+        for patch in patches:
+            patch.stop()
+
+
+def nothing_is_read_on_the_host(s: BoundMethod) -> str:
+    for plan in s.plans():
+        s.reset()
+        for _ in range(2):  # methods with a history behave otherwise at the second step
+            with no_host_reads():
+                loss = s.loss(plan)
+            loss.backward()
+    return "no item, tolist, cpu, numpy, nonzero, bool, int or float of a tensor"
+
+
+CHECKS = (
+    plans_are_few,
+    loss_is_finite,
+    gradients_reach_every_stage,
+    target_weights_sum_to_one,
+    same_generator_same_loss,
+    any_batch_size,
+    memory_format_is_free,
+    inputs_are_untouched,
+    evaluation_is_untouched,
+    half_precision_works,
+    nothing_is_read_on_the_host,
+)
+
+
+def run_check(check: Callable[[BoundMethod], str], make: Callable[[], Method]) -> Check:
+    """Run one check on a fresh subject; what the method raises is a failed check, not an error."""
+    name = check.__name__.replace("_", " ")
+    try:
+        return Check(name, True, check(BoundMethod(make)))
+    except Broken as err:
+        return Check(name, False, str(err))
+    except Exception as err:  # the method is a stranger's
+        return Check(name, False, f"{type(err).__name__}: {' '.join(str(err).split())[:200]}")
+
+
+def check_contract(make: Callable[[], Method]) -> list[Check]:
+    """All checks; ``make`` builds the unbound method.
+
+    On one thread: on several, torch 2.15 corrupts memory in the backward pass of odd batches of so narrow a network.
+    """
+    torch.set_num_threads(1)
+    return [run_check(check, make) for check in CHECKS]

@@ -1,0 +1,182 @@
+"""A submission: the record of a run, and its method, put where a board looks for them."""
+
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import boards, registry
+from ..boards import FOLDER_NAME, Board, Setup
+from ..boards.grid import job_digest
+from ..errors import UsageError, VerificationFailed
+from ..records.outcomes import collect_record
+from ..records.record import Record, as_json, read_record, write_record
+from ..runs.make import make_run
+from ..runs.run import Run
+from ..suites import make_suites, resolve_suites
+from ..system.files import file_digest, write_bytes
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was written, and where it belongs."""
+
+    board: str
+    label: str
+    seed: int
+    files: list[Path]
+
+    def commands(self, root: Path, files: list[Path]) -> list[str]:
+        """What the submitter runs next, with all ``files`` that changed."""
+        branch = f"submit-{self.board}-{self.label}"
+        paths = " ".join(str(path.relative_to(root)) for path in files)
+        return [
+            f"git switch -c {branch}",
+            f"git add {paths}",
+            f"git commit -m 'Submit {self.label} to {self.board}, seed {self.seed}'",
+            f"git push -u origin {branch}",
+        ]
+
+
+def submit(folder: Path, root: Path, wanted: str | None, label: str | None, data_dir: Path | None) -> Submission:
+    """Check the run in ``folder`` as a stranger would, then write its files into the checkout at ``root``.
+
+    Raises :class:`UsageError` when it fits no board, lacks a condition or needs a name, and
+    :class:`VerificationFailed` when the record or the method does not hold; nothing is written then.
+    """
+    record = collect_record(folder)
+    if problems := record.problems():
+        raise VerificationFailed(f"{folder}: {problems[0]}")
+    run = record.run
+    if run is None:
+        raise UsageError(f"{folder} is of a network that was loaded: add it to a board's file under [[loaded]]")
+    name, board, setup = fitting_board(run, root, wanted)
+    if run.seed not in board.seeds:
+        raise UsageError(f"seed {run.seed} is not on board {name}: it has {', '.join(map(str, board.seeds))}")
+    complete(record, board, setup, folder, data_dir)
+    entry = entry_of(run, setup, label)
+    method = method_file(run, root)
+    known = {e.row: e for e in board.methods}
+    if entry["label"] in known and (known[entry["label"]].name, known[entry["label"]].set) != (
+        entry["name"],
+        entry["set"],
+    ):
+        raise UsageError(f"{entry['label']} is another row of board {name}: give a --label of its own")
+    if run.method.file is not None:
+        conforms(run.method.file)
+        shown = run.method.model_copy(update={"file": f"methods/{run.method.name}.py"})
+        record = record.model_copy(update={"run": run.model_copy(update={"method": shown})})
+    files = [] if method is None else [method]
+    if entry["label"] not in known:
+        files.append(with_entry(root, name, entry))
+    path = root / "leaderboards" / "results" / name / setup.name / entry["label"] / f"seed{run.seed}.json"
+    if path.exists() and of_other_weights(record, read_record(path)):
+        raise UsageError(f"{path} holds the record of other weights, which stays: give a --label of its own")
+    for file, content in files:
+        write_bytes(file, content)
+    write_record(record, path)
+    return Submission(name, entry["label"], run.seed, [*(file for file, _ in files), path])
+
+
+def of_other_weights(record: Record, known: Record) -> bool:
+    """Whether two records fill the same cell of a board with the outcomes of two trainings."""
+    return job_digest(record) == job_digest(known) and record.checkpoint.get("sha256") != known.checkpoint.get("sha256")
+
+
+def fitting_board(run: Run, root: Path, wanted: str | None) -> tuple[str, Board, Setup]:
+    """The published board, and its set-up, that ``run`` was trained for."""
+    folder = root / "leaderboards" / "results"
+    published = [n for n in boards.available() if (folder / n).is_dir()]
+    fitting = []
+    for name in [wanted] if wanted else published:
+        board = boards.load(name)
+        fitting += [(name, board, setup) for setup in board.setups if same_protocol(run, setup)]
+    if not fitting:
+        where = f"board {wanted}" if wanted else f"any published board: {', '.join(published)}"
+        raise UsageError(f"{run.folder} is not of the dataset, fraction, model and recipe of {where}")
+    if len(fitting) > 1:
+        raise UsageError(f"{run.folder} fits several boards: choose with --board {', '.join(n for n, _, _ in fitting)}")
+    return fitting[0]
+
+
+def same_protocol(run: Run, setup: Setup) -> bool:
+    model = make_run(
+        "baseline", setup.dataset, model=setup.model, width=setup.width, variant=setup.variant,
+        recipe_name=setup.recipe, overrides=setup.overrides, fraction=setup.fraction,
+    )  # fmt: skip
+    return (run.dataset, run.model, run.recipe) == (model.dataset, model.model, model.recipe)
+
+
+def complete(record: Record, board: Board, setup: Setup, folder: Path, data_dir: Path | None) -> None:
+    """Raises :class:`UsageError` with the command to run when a condition of the board is missing."""
+    suites = resolve_suites(make_suites(setup.suites, board.settings), setup.dataset, data_dir)
+    wanted = {c: as_json(suite.protocol(c)) for suite in suites.values() for c in suite.conditions()}
+    lost = [c for c, p in wanted.items() if c not in record.outcomes or record.outcomes[c].protocol != p]
+    if lost:
+        options = "".join(f" --suite {s}" for s in setup.suites) + "".join(f" --set {s}" for s in board.set)
+        raise UsageError(f"{len(lost)} conditions are missing: run catchup-bench evaluate {folder}{options}")
+
+
+def entry_of(run: Run, setup: Setup, label: str | None) -> dict[str, Any]:
+    """Return the row: name, label, and the options that are neither the set-up's nor the method's defaults there."""
+    if label is not None and not (label and re.fullmatch(FOLDER_NAME, label) and len(label) <= 64):
+        raise UsageError(
+            f"--label {label!r}: it takes 1 to 64 letters, digits, _, . and -, and begins with neither . nor -"
+        )
+    method = run.method
+    given = {method.name: options} if (options := setup.options_of(method.name)) else {}
+    own = make_run(method.file or method.name, setup.dataset, settings=given).method.options
+    changed = {k: v for k, v in as_json(method.options).items() if as_json(own)[k] != v}
+    if changed and label is None:
+        words = ", ".join(f"{k} = {v}" for k, v in changed.items())
+        raise UsageError(f"this run has options of its own ({words}): name its row with --label")
+    return {"name": method.name, "label": label or method.name, "set": changed}
+
+
+def method_file(run: Run, root: Path) -> tuple[Path, bytes] | None:
+    """Where a stranger's method goes, and its bytes; ``None`` for one that is there already."""
+    spec = run.method
+    if spec.file is None:
+        return None
+    source = Path(spec.file)
+    if not source.is_file() or file_digest(source) != spec.sha256:
+        raise UsageError(f"{source} is not the file that this run was made with: bring it back, or train again")
+    path = root / "methods" / source.name
+    if path.exists():
+        if file_digest(path) != spec.sha256:
+            raise UsageError(f"there is another method {path}: rename yours and train it under that name")
+        return None
+    return path, source.read_bytes()
+
+
+def conforms(name: str) -> None:
+    from .method import check_contract
+
+    if broken := [f"{c.name} ({c.detail})" for c in check_contract(registry.method_class(name)) if not c.ok]:
+        raise VerificationFailed(f"{name} breaks the contract of methods: {'; '.join(broken)}")
+
+
+def with_entry(root: Path, name: str, entry: dict[str, Any]) -> tuple[Path, bytes]:
+    """The board's file with the row as the last of its methods; everything else there stays as it is. Raises
+    :class:`UsageError` when the file is missing, or written so that there is no telling where the row belongs."""
+    path = root / "catchup_bench" / "boards" / f"{name}.toml"
+    if not path.is_file():
+        raise UsageError(f"{path} is missing: a submission is made in a checkout of the project; say which with --root")
+    text = path.read_text(encoding="utf-8")
+    values = ", ".join(f"{k} = {json.dumps(v)}" for k, v in entry["set"].items())
+    plain = not entry["set"] and entry["label"] == entry["name"]
+    row = f'"{entry["name"]}"' if plain else (
+        f'{{ name = "{entry["name"]}", label = "{entry["label"]}", set = {{ {values} }} }}'
+    )  # fmt: skip
+    wanted = tomllib.loads(text)
+    wanted["methods"].append(entry["name"] if plain else entry)
+    for end in (found.start() for found in re.finditer(r"\n?\]", text)):  # a row's options may have brackets too
+        longer = text[:end] + (f"\n  {row}," if text[end] == "\n" else f", {row}") + text[end:]
+        try:
+            if tomllib.loads(longer) == wanted:
+                return path, longer.encode()
+        except tomllib.TOMLDecodeError:
+            continue
+    raise UsageError(f"{path}: no place found for a row in its methods: add {row} there yourself, and submit again")

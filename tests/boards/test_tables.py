@@ -1,0 +1,121 @@
+"""Every table of the paper in miniature: its board as it is, with narrow networks and a few images in the official
+layouts. Here two of each board's methods; all of them with CATCHUP_BENCH_WHOLE_TABLES=1."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catchup_bench import boards
+from catchup_bench.boards import paper, record_name
+from catchup_bench.boards.grid import jobs_of
+from catchup_bench.errors import UsageError
+from catchup_bench.jobs.job import Workspace, missing_jobs
+from catchup_bench.jobs.local import work
+from catchup_bench.leaderboard.markdown import board_page
+from catchup_bench.leaderboard.table import make_table
+from catchup_bench.records.outcomes import collect_record
+from catchup_bench.records.record import write_record
+from tests.support import layouts
+
+TABLES = [f"table{n}" for n in (*range(1, 7), *range(8, 14))]
+
+WIDTHS = {"densenet121": 4, "resnext50": 32, "pyramidnet200": 8, "mobilenetv2": 8, "vgg11": 8, "wrn16-8": 4}
+
+CLASSES = ("n01440764", "n02085620")
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of every dataset: 20 training images of the small ones, 4 of the large ones."""
+    root = tmp_path_factory.mktemp("data")
+    small, large = layouts.items(2, 10, 64, 64), layouts.items(2, 2, 250, 240)
+    layouts.tiny(root, CLASSES, small, layouts.items(2, 2, 64, 64, seed=1))
+    for make in (layouts.cub, layouts.cars, layouts.aircraft):
+        make(root, ["001.a", "002.b"], large, layouts.items(2, 1, 250, 240, seed=1))
+    layouts.folders(root / "imagenet", CLASSES, train=large, val=layouts.items(2, 2, 250, 240, seed=1))
+    for item in layouts.items(2, 2, 250, 240, seed=2):
+        layouts.put(root / "imagenet-o" / CLASSES[item.label] / item.name, item.content)
+    rng = np.random.default_rng(0)
+    for name, n in (("train", 20), ("test", 4)):
+        batch = {"data": rng.integers(0, 256, (n, 3072), np.uint8), "fine_labels": [i % 2 for i in range(n)]}
+        layouts.put(root / "cifar-100-python" / name, pickle.dumps(batch))
+    layouts.put(root / "cifar-100-python" / "meta", pickle.dumps({"fine_label_names": ["a", "b"]}))
+    return root
+
+
+@pytest.fixture
+def few_cifar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchvision's loader checks for the official files, which these are not."""
+    monkeypatch.setattr("torchvision.datasets.utils.check_integrity", lambda *_: True)
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
+
+
+def miniature(name: str) -> boards.Board:
+    board = boards.load(name)
+    setups = tuple(
+        s.model_copy(
+            update={
+                "width": WIDTHS.get(s.model, 16),
+                "fraction": max(s.fraction, 0.2),
+                "overrides": {"epochs": 1, "batch_size": 4, "precision": "fp32"},
+            }
+        )
+        for s in board.setups
+    )
+    methods = board.methods if os.environ.get("CATCHUP_BENCH_WHOLE_TABLES") else (board.methods[0], board.methods[-1])
+    return board.model_copy(update={"setups": setups, "methods": methods, "seeds": (0,)})
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.usefixtures("few_cifar")
+def test_a_table_runs_from_its_board_to_its_page(
+    name: str, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CATCHUP_BENCH_WORKERS", "0")
+    board = miniature(name)
+    place = Workspace(tmp_path / "runs", tmp_path, name, data_dir, "cpu")
+    todo = missing_jobs(board, place, jobs_of(board))
+    assert len(todo) == len(board.methods) * len(board.setups)
+    for job in todo:
+        work(job, board.settings, place, None)
+        write_record(collect_record(place.runs / job.run.folder), place.results / job.path)
+    made = make_table(board, place.results)
+    page = board_page(name, made)
+    published = {"mCE", "mCE, generated"}  # without the published arrays and frost pictures
+    assert all(set(row.values) == {c.name for c in board.columns} - published for row in made.rows)
+    assert "## Beside the paper" in page and " ✓ |" not in page and " ✗ |" not in page, "one seed has no interval"
+    assert not missing_jobs(board, place, jobs_of(board))
+
+
+def test_every_printed_row_and_column_is_on_a_board() -> None:
+    """Nothing of the paper's tables is left out, but Table 7, which needs a suite of its own."""
+    shown = {c.paper for name in TABLES for c in boards.load(name).columns} | {
+        boards.load(name).cost_paper for name in TABLES
+    }
+    printed = {name for name in paper.names_of_columns() if not name.startswith("T7.")}
+    assert printed == shown - {""}
+    for name in TABLES:
+        board = boards.load(name)
+        for column in board.columns:
+            rows = paper.column(column.paper).rows if column.paper else {}
+            assert set(rows) <= {e.printed for e in board.methods}, column.name
+
+
+def test_quick_boards_have_quick_recipes_and_say_so() -> None:
+    for name in TABLES:
+        board = boards.load(f"{name}-quick")
+        assert all(s.recipe.endswith("-quick") for s in board.setups)
+        assert "quick recipes" in board.title and "quick recipes" in board.differs
+        assert board.methods == boards.load(name).methods and board.columns == boards.load(name).columns
+
+
+def test_another_recipe_gives_a_page_of_its_own(tmp_path: Path) -> None:
+    assert record_name("table4", "quick") == "table4-quick"
+    assert record_name("table4", str(tmp_path / "mine.toml")) == "table4-mine"
+    with pytest.raises(UsageError, match="unknown recipe"):
+        list(jobs_of(boards.load("table4", "cifar100-quik")))
+    with pytest.raises(UsageError, match="no digits-quick, a short variant of digits"):
+        boards.load("digits", "quick")

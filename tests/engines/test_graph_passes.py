@@ -1,0 +1,308 @@
+"""Captured passes of an evaluation, with stand-ins for CUDA: outcomes are the eager ones, whatever is captured or falls
+back; and no suite waits for the device in its loop over batches.
+
+What needs a device (the capture itself) is not tested here.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from catchup_bench.data import Images
+from catchup_bench.engines.capture import WARM_UP, Act
+from catchup_bench.engines.graph_passes import Forward
+from catchup_bench.evaluation.evaluate import evaluate, evaluation_mode
+from catchup_bench.evaluation.subject import trained_model
+from catchup_bench.jobs.job import Deadline, Workspace, do_job
+from catchup_bench.records.record import Outcome
+from catchup_bench.suites import Context, Found, Suite, _gradient_masking, make_suites, suite_class, suite_names
+from catchup_bench.verification.method import make_net
+from tests.conftest import Cli
+from tests.support.waiting import DEVICE, Waits
+
+CPU = torch.device("cpu")
+
+
+class Again:
+    """Replays by doing it again, into one place in memory, as a graph does."""
+
+    def __init__(self, device: torch.device = CPU) -> None:
+        self.captures = self.replays = 0
+
+    def warm_up(self, act: Act) -> None:
+        for _ in range(WARM_UP):
+            act()
+
+    def capture(self, act: Act, gen: torch.Generator | None) -> Act:
+        self.captures += 1
+        out = torch.zeros_like(act())
+
+        def replay() -> Tensor:
+            self.replays += 1
+            return out.copy_(act())
+
+        return replay
+
+
+def images(n: int = 40) -> Images:
+    gen = torch.Generator().manual_seed(1)
+    x = torch.randint(0, 256, (n, 16, 16, 3), generator=gen, dtype=torch.uint8)
+    return Images(x, torch.arange(n) % 10, torch.arange(n))
+
+
+def context(net: nn.Module, device: torch.device = CPU, batch_size: int = 16) -> Context:
+    return Context(
+        net=net, images=images(), dataset="some", mean=(0.1, 0.2, 0.3), device=device, batch_size=batch_size,
+        data_dir=Path("nowhere"),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def net() -> nn.Module:
+    net = make_net()
+    net(torch.rand(64, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
+    return net.eval()
+
+
+NEEDED = {"ood": {"out": "digits"}, "pgd": {"steps": 2}, "corruption": {"types": ("fog",), "source": "generated"}}
+
+SUITES = [name for name in suite_names() if name != "autoattack"]  # its batches are the library's
+
+
+@pytest.fixture
+def suite(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Suite:
+    """A suite; corrupted images, which are made before the batches, are the images themselves."""
+    cls = suite_class(request.param)
+    if request.param == "corruption":
+        monkeypatch.setattr(cls, "corrupt", lambda self, context, *_: context.images.x)
+    return cls(**NEEDED.get(request.param, {}))
+
+
+def run(suite: Suite, where: Context) -> dict[str, tuple[list[bool], dict[str, Any]]]:
+    """Bits and values of every condition."""
+    with evaluation_mode(where.net):
+        found = [(c, f if isinstance(f, Found) else Found(f)) for c, f in suite.run(where, suite.conditions())]
+    return {condition: (one.bits.tolist(), one.values) for condition, one in found}
+
+
+def waits(do: Callable[[Context], object], batch_size: int) -> int:
+    where = context(make_net().to(DEVICE), DEVICE, batch_size)
+    with Waits() as seen:
+        do(where)
+    return seen.count
+
+
+@pytest.mark.parametrize("suite", SUITES, indirect=True)
+def test_a_suite_waits_for_the_device_as_often_for_many_batches_as_for_few(suite: Suite) -> None:
+    few, many = (waits(lambda where: run(suite, where), size) for size in (20, 8))
+    assert few == many > 0
+
+
+def test_the_margin_is_attacked_without_waiting_between_batches() -> None:
+    def margin(where: Context) -> None:
+        _gradient_masking.sweep(where, (4.0,), _gradient_masking.margin_sign(where.net))
+
+    assert waits(margin, 20) == waits(margin, 8) == 3
+
+
+BAD: dict[str, Callable[[Tensor], object]] = {
+    "to the host": lambda x: x.cpu(),
+    "unpinned": lambda x: torch.ones(3).to(DEVICE, non_blocking=True),
+    "pinned, blocking": lambda x: torch.ones(3).pin_memory().to(DEVICE),
+    "a constant": lambda x: torch.tensor([1.0, 2.0], device=DEVICE),
+    "rows from the host": lambda x: x[torch.tensor([0, 1])],
+    "a mask from the host": lambda x: x[torch.tensor([True, False, True])],
+    "into the device": lambda x: x.copy_(torch.ones(3)),
+    "a mask": lambda x: x[x > 0],
+    "item": lambda x: x.sum().item(),
+    "truth": lambda x: bool(x.sum() > 0),
+    "list": lambda x: x.tolist(),
+    "array": lambda x: x.numpy(),
+    "equal": lambda x: torch.equal(x, x),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_waiting_is_seen(bad: str) -> None:
+    """That the tests above can fail."""
+    with Waits() as seen:
+        x = torch.ones(3).pin_memory().to(DEVICE, non_blocking=True) + torch.zeros(3, device=DEVICE)
+        assert seen.count == 0
+        try:
+            BAD[bad](x)
+        except (RuntimeError, TypeError):
+            return
+        assert seen.count == 1
+
+
+@pytest.mark.parametrize("suite", SUITES, indirect=True)
+def test_captured_passes_give_the_same_outcomes(net: nn.Module, suite: Suite) -> None:
+    eager, backend = context(net), Again()
+    forward = Forward(net, backend)
+    for _ in range(2):
+        assert run(suite, replace(eager, captured=forward)) == run(suite, eager)
+    assert forward.facts() == {"engine": "graphs"} and backend.captures == len(forward.replays) >= 2
+    assert backend.replays > 2 * backend.captures  # two of each are its check
+
+
+@torch.inference_mode()
+def test_a_shape_and_a_layout_are_captured_when_they_come_again(net: nn.Module) -> None:
+    forward = Forward(net, backend := Again())
+    x = torch.rand(8, 3, 16, 16)
+    batches = [x, x.to(memory_format=torch.channels_last), x[:5]]
+    found = [forward(batch + i) for i in range(3) for batch in batches]
+    assert backend.captures == 3 and backend.replays == 3 * 2 + 6
+    wanted = [net(batch + i) for i in range(3) for batch in batches]
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))  # none took another's place
+
+
+class Odd(nn.Module):
+    """What a network may do when it is evaluated and a graph cannot repeat."""
+
+    seen: Tensor
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.linear = nn.Linear(48, 10)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.linear(x.flatten(1)) + self.seen
+        if self.how == "writes":
+            self.seen += 1
+        elif self.how == "replaces":
+            self.seen = self.seen + 1
+        elif self.how == "draws":
+            logits = logits + torch.rand(10)
+        return logits
+
+
+class Waiting(Again):
+    """Finds that the pass waits for the device."""
+
+    def warm_up(self, act: Act) -> None:
+        act()
+        raise RuntimeError("called a synchronizing\nCUDA operation")
+
+
+class Stale(Again):
+    """Gives what it gave for the batch of the capture."""
+
+    def capture(self, act: Act, gen: torch.Generator | None) -> Act:
+        out = act()
+        return lambda: out
+
+
+@pytest.mark.parametrize(
+    ("how", "backend", "why"),
+    [
+        ("writes", Again, "the network writes to .seen when it is evaluated"),
+        ("replaces", Again, "the network writes to .seen when it is evaluated"),
+        ("draws", Again, "the network gives other logits when captured"),
+        ("plain", Stale, "the network gives other logits when captured"),
+        ("plain", Waiting, "called a synchronizing CUDA operation"),
+    ],
+)
+def test_what_cannot_be_captured_runs_eagerly(how: str, backend: type[Again], why: str) -> None:
+    def logits(captured: bool) -> list[Tensor]:
+        torch.manual_seed(0)
+        net = Odd(how).eval()
+        forward = Forward(net, backend()) if captured else net
+        with torch.inference_mode():
+            found = [forward(torch.full((2, 3, 4, 4), i / 5)) for i in range(5)]
+        if isinstance(forward, Forward):
+            assert forward.facts() == {"engine": "graphs", "eager": why} and forward.replays == {}
+        return found
+
+    assert all(torch.equal(a, b) for a, b in zip(logits(True), logits(False), strict=True))
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catchup_bench.evaluation.evaluate.choose_engine", lambda name, *_: name)
+    monkeypatch.setattr("catchup_bench.evaluation.evaluate.CudaGraphs", Again)
+
+
+def copy(run: Path, folder: Path) -> Path:
+    target = folder / run.name
+    shutil.copytree(run, target, ignore=shutil.ignore_patterns("outcomes", "evaluation.json"))
+    return target
+
+
+def evaluated(run: Path, folder: Path, engine: str) -> tuple[dict[str, Outcome], dict[str, Any]]:
+    """Outcomes, and what is said of how the last of them was found."""
+    subject = trained_model(copy(run, folder / engine), CPU)
+    suites = make_suites(["clean", "fgsm", "deformation"], {})
+    found = evaluate(subject, suites, device=CPU, engine=engine)
+    stored = json.loads((subject.folder / "outcomes" / "zoom-140.json").read_text(encoding="utf-8"))
+    return found, stored["provenance"]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_an_evaluation_with_graphs_has_the_eager_outcomes(trained_run: Path, tmp_path: Path) -> None:
+    eager, plain = evaluated(trained_run, tmp_path, "eager")
+    captured, said = evaluated(trained_run, tmp_path, "graphs")
+    assert captured == eager and said == plain | {"engine": "graphs"}
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_graphs_are_let_go_where_memory_is_short(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory holds the graph of one shape of batch, and nothing more."""
+
+    class Full(Again):
+        def capture(self, act: Act, gen: torch.Generator | None) -> Act:
+            if self.captures:
+                raise torch.OutOfMemoryError
+            return super().capture(act, gen)
+
+    eager, _ = evaluated(trained_run, tmp_path, "eager")
+    monkeypatch.setattr("catchup_bench.evaluation.evaluate.CudaGraphs", Full)
+    captured, said = evaluated(trained_run, tmp_path, "graphs")
+    assert captured == eager and said["eager"] == "the device's memory does not hold the graphs"
+
+
+def test_a_cpu_has_no_graphs(cli: Cli, trained_run: Path, tmp_path: Path) -> None:
+    run = copy(trained_run, tmp_path)
+    for engine, said in (("graphs", "this is a CPU"), ("fast", "auto, eager, compile, graphs")):
+        result = cli("evaluate", run, "--suite", "clean", "--device", "cpu", "--engine", engine)
+        assert result.exit_code == 2 and said in result.stderr and len(result.stderr.splitlines()) == 1
+    assert not (run / "outcomes").exists() and not (run / "evaluation.json").exists()
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_the_command_says_what_was_not_captured(
+    cli: Cli, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catchup_bench.engines.choose_engine", lambda name, *_: name)
+    monkeypatch.setattr("catchup_bench.evaluation.evaluate.CudaGraphs", Waiting)
+    run = copy(trained_run, tmp_path)
+    result = cli("evaluate", run, "--suite", "deformation", "--engine", "graphs")
+    assert result.exit_code == 0
+    said = [line for line in result.stderr.splitlines() if "eagerly" in line]
+    assert said == ["some conditions were evaluated eagerly: called a synchronizing CUDA operation"]
+
+
+def test_a_board_evaluates_with_the_engine_that_it_trains_with(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from catchup_bench.boards.grid import Job
+    from catchup_bench.runs.folder import read_run
+
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "catchup_bench.training.loop.train", lambda *_, engine, **__: asked.append(engine) or trained_run
+    )
+    monkeypatch.setattr("catchup_bench.evaluation.evaluate.evaluate", lambda *_, engine, **__: asked.append(engine))
+    job = Job(run=read_run(trained_run), setup="some", label="catchup", suites=("clean",))
+    do_job(job, {}, Workspace(tmp_path, tmp_path, "some", None, "cpu", "graphs"), Deadline(None))
+    assert asked == ["graphs", "graphs"]

@@ -1,0 +1,327 @@
+"""Captured steps, with stand-ins for CUDA: results are the eager loop's, whatever is captured, falls back or resumes.
+
+What needs a device (the capture itself) is not tested here.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from catchup_bench import data
+from catchup_bench.engines import choose_engine
+from catchup_bench.engines.capture import WARM_UP, Act, CudaGraphs, Snapshot
+from catchup_bench.engines.graph_steps import Graphs
+from catchup_bench.errors import RunFailed, UsageError
+from catchup_bench.method import Method, one_hot, soft_loss
+from catchup_bench.runs import checkpoint
+from catchup_bench.runs.build import build
+from catchup_bench.runs.make import make_run
+from catchup_bench.runs.run import Run
+from catchup_bench.system.hardware import choose_precision
+from catchup_bench.system.progress import NoProgress
+from catchup_bench.training import loop
+from catchup_bench.training.loop import capture_steps, make_loader, train, train_epoch
+from catchup_bench.training.state import Training, make_optimizer
+from tests.conftest import Cli
+
+CPU = torch.device("cpu")
+
+
+class Rerun:
+    """Replays by doing it again."""
+
+    def __init__(self, device: torch.device = CPU) -> None:
+        self.captures = self.replays = 0
+
+    def warm_up(self, act: Act) -> None:
+        for _ in range(WARM_UP):
+            act()
+
+    def capture(self, act: Act, gen: torch.Generator) -> Act:
+        self.captures += 1
+        assert all(p.grad is None for p in owner(act).net.parameters()), "gradients must be made inside the graph"
+        out = torch.zeros(())
+
+        def replay() -> Tensor:
+            self.replays += 1
+            return out.copy_(act())  # one place in memory for all replays, as a graph has
+
+        return replay
+
+
+def owner(act: Act) -> Graphs:
+    """Whose step it is."""
+    held = [cell.cell_contents for cell in act.__closure__]  # type: ignore[attr-defined]
+    return next(one for one in held if isinstance(one, Graphs))
+
+
+def small(method: str, **settings: Any) -> Run:
+    return make_run(method, width=4, fraction=0.1, overrides={"epochs": 2, "batch_size": 9}, settings=settings)
+
+
+def start(run: Run, method: Method | None = None) -> Training:
+    net, own = build(run, CPU)
+    method = own if method is None else method.bind(net)
+    net = net.to(memory_format=torch.channels_last)
+    precision = choose_precision(run.recipe.precision, CPU)
+    return Training(run, Path(), net, method, make_optimizer(run, net), precision, 0, [])
+
+
+def go(one: Training, epochs: int = 2) -> list[float]:
+    loader = make_loader(one.run, data.load("digits", "train", None, one.run.dataset.fraction, 0), CPU)
+    assert len(loader.images) % loader.batch_size, "there is to be a short last batch"
+    return [train_epoch(one, loader, epoch, NoProgress())["loss"] for epoch in range(epochs)]
+
+
+def assert_same(a: Training, b: Training) -> None:
+    mine, other = a.net.state_dict(), b.net.state_dict()
+    assert mine.keys() == other.keys() and all(torch.equal(v, other[k]) for k, v in mine.items())
+    mine, other = a.optimizer.state_dict(), b.optimizer.state_dict()
+    assert mine["param_groups"] == other["param_groups"] and type(mine["param_groups"][0]["lr"]) is float
+    assert mine["state"].keys() == other["state"].keys()
+    for i, state in mine["state"].items():
+        assert torch.equal(state["momentum_buffer"], other["state"][i]["momentum_buffer"])
+    assert torch.equal(a.gen.get_state(), b.gen.get_state())
+
+
+METHODS = ("baseline", "catchup", "cutmix", "manifold", "recursivemix", "stochdepth", "alignmixup")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_captured_steps_train_to_the_same_bits(method: str) -> None:
+    eager, captured = start(small(method)), start(small(method))
+    backend = Rerun()
+    capture_steps(captured, backend)
+    losses, drawn = go(eager), torch.get_rng_state()
+    assert go(captured) == losses and torch.equal(torch.get_rng_state(), drawn)
+    assert_same(eager, captured)
+    assert captured.engine is not None and captured.engine.fallen == {}
+    several = method in ("catchup", "manifold", "alignmixup")
+    assert backend.captures == len(captured.engine.replays) >= (3 if several else 1)
+    assert backend.replays > 2 * backend.captures + 10  # two of each in the check, the others for training
+
+
+def test_a_loss_is_the_callers_own() -> None:
+    one = start(small("baseline"))
+    capture_steps(one, Rerun())
+    loader = make_loader(one.run, data.load("digits", "train", None, 0.1, 0), CPU)
+    assert one.engine is not None
+    losses = [one.engine(x, y, None, 0.1) for x, y in list(loader.epoch(0))[:5]]
+    assert len({float(v) for v in losses}) == 5
+
+
+def test_a_snapshot_restores_everything_in_place() -> None:
+    one = start(small("recursivemix"))
+    go(one, 1)
+    tensors = {**one.net.state_dict(keep_vars=True), **dict(one.net.named_buffers())}
+    momenta = [state["momentum_buffer"] for state in one.optimizer.state.values()]
+    values = [t.detach().clone() for t in (*tensors.values(), *momenta)]
+    states = one.gen.get_state(), torch.get_rng_state()
+    before = Snapshot(one.net, one.optimizer, one.gen)
+    go(one, 2)
+    assert before.moved() == [] and not torch.equal(momenta[0], values[-len(momenta)])
+    one.net.extra.images = torch.zeros(3)  # type: ignore[union-attr, assignment]
+    one.optimizer.state[next(one.net.parameters())]["new"] = torch.zeros(3)
+    assert before.moved() == ["extra.images", "optimizer.new"]
+    before.restore()
+    assert before.moved() == []
+    now = {**one.net.state_dict(keep_vars=True), **dict(one.net.named_buffers())}
+    assert all(now[k] is v for k, v in tensors.items())
+    assert all(torch.equal(t, v) for t, v in zip((*tensors.values(), *momenta), values, strict=True))
+    assert torch.equal(one.gen.get_state(), states[0]) and torch.equal(torch.get_rng_state(), states[1])
+
+
+class Last(nn.Module):
+    """What a careless method keeps: the last mean image in a buffer or in a list that no one sees."""
+
+    kept: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.zeros(3))
+        self.hidden = [torch.zeros(3)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Careless(Method):
+    """Replaces its state at every step instead of writing into it."""
+
+    how: str = "buffer"
+
+    def bind(self, net: Any) -> "Careless":
+        net.extra = Last()
+        return self
+
+    def loss(self, net: Any, x: Tensor, y: Tensor, plan: Any, gen: torch.Generator) -> Tensor:
+        past = net.extra.kept if self.how == "buffer" else net.extra.hidden[0]
+        now = 0.5 * past + x.mean((0, 2, 3)) * (1 + torch.rand((), generator=gen))
+        if self.how == "buffer":
+            net.extra.kept = now
+        else:
+            net.extra.hidden[0] = now
+        return soft_loss(net(x + past[:, None, None]), one_hot(y, net.num_classes))
+
+
+def test_a_method_that_replaces_a_buffer_runs_eagerly() -> None:
+    eager, captured = start(small("baseline"), Careless()), start(small("baseline"), Careless())
+    backend = Rerun()
+    capture_steps(captured, backend)
+    assert go(eager) == go(captured)
+    assert_same(eager, captured)
+    assert captured.engine is not None
+    assert captured.engine.facts() == {
+        "engine": "graphs",
+        "eager_plans": {"None": "replaces extra.kept instead of writing into it"},
+    }
+    assert backend.captures == 0
+
+
+def test_a_method_that_keeps_state_where_no_one_looks_runs_eagerly() -> None:
+    one = start(small("baseline"), Careless(how="hidden"))
+    capture_steps(one, Rerun())
+    go(one, 1)
+    assert one.engine is not None and one.engine.replays == {}
+    assert "keeps state elsewhere" in one.engine.fallen[None]
+
+
+class Stale(Rerun):
+    """Replays that draw the same numbers and take the same rate as at the capture: what a wrong graph does."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+
+    def capture(self, act: Act, gen: torch.Generator) -> Act:
+        drawn, rate = gen.get_state(), torch.ones((), dtype=torch.float64)
+
+        def replay() -> Tensor:
+            graphs = owner(act)
+            if self.what == "generator":
+                gen.set_state(drawn)
+                return act()
+            kept, graphs.lr = graphs.lr, rate
+            loss = act()
+            graphs.lr = kept
+            return loss
+
+        return replay
+
+
+@pytest.mark.parametrize("what", ["generator", "rate"])
+def test_a_captured_step_that_differs_is_not_used(what: str) -> None:
+    eager, captured = start(small("cutmix")), start(small("cutmix"))
+    capture_steps(captured, Stale(what))
+    assert go(eager) == go(captured)
+    assert_same(eager, captured)
+    assert captured.engine is not None and captured.engine.replays == {}
+    assert all("something else when captured" in why for why in captured.engine.fallen.values())
+
+
+class Waits(Rerun):
+    """Finds that the step waits for the device."""
+
+    def warm_up(self, act: Act) -> None:
+        act()
+        raise RuntimeError("called a synchronizing CUDA operation")
+
+
+def test_a_step_that_waits_for_the_device_runs_eagerly() -> None:
+    eager, captured = start(small("stochdepth")), start(small("stochdepth"))
+    capture_steps(captured, Waits())
+    assert go(eager) == go(captured)
+    assert_same(eager, captured)
+    assert captured.engine is not None and captured.engine.fallen == {None: "called a synchronizing CUDA operation"}
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
+    """What is asked of ``torch.cuda``, in order, with nothing behind it."""
+    cuda = mock.MagicMock()
+    for name in ("Stream", "stream", "current_stream", "graph_pool_handle", "CUDAGraph", "set_sync_debug_mode"):
+        monkeypatch.setattr(torch.cuda, name, getattr(cuda, name))
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "graph", mock.create_autospec(torch.cuda.graph))  # refuses unknown arguments
+    cuda.attach_mock(torch.cuda.graph, "graph")
+    return cuda
+
+
+def test_the_last_step_before_a_capture_may_not_wait(calls: mock.Mock) -> None:
+    side, current = calls.Stream.return_value, calls.current_stream.return_value
+    CudaGraphs(torch.device("cuda")).warm_up(calls.act)
+    order = [name for name, *_ in calls.mock_calls if name in ("act", "set_sync_debug_mode")]
+    assert order == ["act"] * (WARM_UP - 1) + ["set_sync_debug_mode", "act", "set_sync_debug_mode"]
+    assert [c.args for c in calls.set_sync_debug_mode.call_args_list] == [("error",), (0,)]
+    side.wait_stream.assert_called_once_with(current)
+    calls.act.side_effect = RuntimeError
+    with pytest.raises(RuntimeError):
+        CudaGraphs(torch.device("cuda")).warm_up(calls.act)
+    assert current.wait_stream.call_args_list == [mock.call(side)] * 2
+
+
+def test_a_capture_shares_stream_and_memory_and_fails_in_one_line(calls: mock.Mock) -> None:
+    backend, graph, gen = CudaGraphs(torch.device("cuda")), calls.CUDAGraph.return_value, torch.Generator()
+    replay = backend.capture(calls.act, gen)
+    calls.graph.assert_called_once_with(
+        graph, pool=backend.pool, stream=backend.stream, capture_error_mode="thread_local"
+    )
+    assert not graph.replay.called and replay() is calls.act.return_value
+    graph.replay.assert_called_once_with()
+    calls.graph.return_value.__exit__.return_value = False
+    calls.act.side_effect = RuntimeError("not permitted\nwhile capturing")
+    with pytest.raises(RunFailed, match=r"\(not permitted while capturing\): use --engine eager"):
+        backend.capture(calls.act, gen)
+
+
+class Stop(Exception):
+    """Raised in the middle of training."""
+
+
+class StopsAfter(NoProgress):
+    """Interrupts at the first batch after one epoch."""
+
+    stopped = False
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        self.stopped = True
+
+    def step(self, images: int) -> None:
+        if self.stopped:
+            raise Stop
+
+
+@pytest.mark.parametrize("first", ["eager", "graphs"])
+@pytest.mark.parametrize("method", ["catchup", "recursivemix"])
+def test_an_engine_goes_on_from_the_others_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, method: str
+) -> None:
+    monkeypatch.setattr(loop, "choose_engine", lambda name, *_: name)
+    monkeypatch.setattr(loop, "CudaGraphs", Rerun)
+    run = small(method)
+    whole = train(run, tmp_path / "whole", device=CPU, engine="eager")
+    with pytest.raises(Stop):
+        train(run, tmp_path, device=CPU, engine=first, progress=StopsAfter(), checkpoint_every=0)
+    state = checkpoint.read_state(tmp_path / run.folder / "state.pt")
+    assert state is not None and type(state["optimizer"]["param_groups"][0]["lr"]) is float
+    second = "graphs" if first == "eager" else "eager"
+    folder = train(run, tmp_path, device=CPU, engine=second)
+    assert (folder / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
+    facts = json.loads((folder / "training.json").read_text())
+    assert facts["engine"] == second and facts.get("eager_plans", {}) == {}
+
+
+def test_an_engine_is_chosen_or_refused(cli: Cli, tmp_path: Path) -> None:
+    assert choose_engine("auto", CPU) == choose_engine("auto", torch.device("cuda")) == "eager"
+    assert choose_engine("graphs", torch.device("cuda")) == "graphs"
+    with pytest.raises(UsageError, match="of one process, not of several"):
+        choose_engine("graphs", torch.device("cuda"), 2)
+    for words in (("train", "--method", "baseline"), ("leaderboard", "run", "digits", "--root", tmp_path)):
+        for engine, said in (("graphs", "this is a CPU"), ("fast", "auto, eager, compile, graphs")):
+            result = cli(*words, "--device", "cpu", "--engine", engine)
+            assert result.exit_code == 2 and said in result.stderr and len(result.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,225 @@
+"""Weights that others trained: through the command line, from every container, and refused in one line."""
+
+import json
+import struct
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from catchup_bench import data
+from catchup_bench.errors import UsageError
+from catchup_bench.evaluation.subject import model_of_weights
+from catchup_bench.models.keys import DENSENET, translate
+from catchup_bench.runs import checkpoint, external
+from catchup_bench.runs.build import build_net
+from catchup_bench.runs.run import MethodSpec, ModelSpec
+from tests.conftest import Cli, as_json
+
+DIGITS = ["--dataset", "digits", "--model", "preactresnet10", "--width", "4", "--suite", "clean"]
+
+
+@pytest.fixture
+def weights(trained_run: Path) -> dict[str, Tensor]:
+    """Of a trained network, as someone would keep them who has no normalisation inside."""
+    return {k: v for k, v in load_file(trained_run / "last.safetensors").items() if k not in ("mean", "std")}
+
+
+def clean_error(cli: Cli, *words: object) -> float:
+    found = as_json(cli("evaluate", *words, "--json"))
+    return float(next(iter(found.values()))["clean"]["error"])
+
+
+def refused(cli: Cli, path: Path, *words: str) -> str:
+    """The one line with which the file is refused; nothing is written."""
+    before = sorted(path.parent.rglob("*"))
+    result = cli("evaluate", "--checkpoint", path, *(words or DIGITS))
+    assert result.exit_code == 2, result.output
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ") and sorted(path.parent.rglob("*")) == before
+    return lines[0]
+
+
+def prefixed(state: dict[str, Tensor], prefix: str) -> OrderedDict[str, Tensor]:
+    return OrderedDict((prefix + k, v) for k, v in state.items())
+
+
+CONTAINERS: list[tuple[str, Any, dict[str, Any]]] = [
+    ("plain.pt", lambda s: s, {}),
+    ("parallel.pth.tar", lambda s: {"state_dict": prefixed(s, "module."), "epoch": 3, "best": 1.5}, {}),
+    ("compiled.pth", lambda s: {"model": prefixed(s, "_orig_mod.module."), "optimizer": {"lr": 0.1}}, {}),
+    ("legacy.tar", lambda s: {"net": prefixed(s, "model.")}, {"_use_new_zipfile_serialization": False}),
+    ("nested.pt", lambda s: {"model": {"state_dict": prefixed(s, "module.")}}, {}),
+    ("uncounted.pt", lambda s: {k: v for k, v in s.items() if not k.endswith("num_batches_tracked")}, {}),
+]
+
+
+@pytest.mark.parametrize(("name", "wrap", "how"), CONTAINERS, ids=[c[0] for c in CONTAINERS])
+def test_state_dicts_give_what_the_run_gives(
+    cli: Cli, tmp_path: Path, trained_run: Path, weights: dict[str, Tensor], name: str, wrap: Any, how: dict[str, Any]
+) -> None:
+    torch.save(wrap(weights), tmp_path / name, **how)
+    error = clean_error(cli, "--checkpoint", tmp_path / name, *DIGITS)
+    assert error == clean_error(cli, trained_run, "--suite", "clean")
+    kept = json.loads(next((tmp_path / "runs").glob("checkpoint-digits-*/evaluation.json")).read_text())["checkpoint"]
+    assert kept["file"] == name and kept["normalisation"] == "the dataset's"
+    assert kept["model"] == {"name": "preactresnet10", "width": 4, "variant": "B"}
+
+
+def test_safetensors_of_others_need_no_card(
+    cli: Cli, tmp_path: Path, trained_run: Path, weights: dict[str, Tensor]
+) -> None:
+    save_file(dict(prefixed(weights, "module.")), tmp_path / "m.safetensors")
+    error = clean_error(cli, "--checkpoint", tmp_path / "m.safetensors", *DIGITS)
+    assert error == clean_error(cli, trained_run, "--suite", "clean")
+    assert "give --model and --dataset" in refused(cli, tmp_path / "m.safetensors", "--suite", "clean")
+
+
+def test_a_torchvision_file_gives_torchvisions_answers(cli: Cli, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = torchvision.models.resnet18(num_classes=10)
+    torch.save({"state_dict": net.state_dict()}, tmp_path / "resnet18.pth")
+    words = ["--dataset", "digits", "--model", "resnet18", "--suite", "clean"]
+    error = clean_error(cli, "--checkpoint", tmp_path / "resnet18.pth", *words)
+    images, entry = data.load("digits", "test"), data.get("digits")
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (entry.mean, entry.std))
+    with torch.inference_mode():
+        x = (images.x.permute(0, 3, 1, 2).float() / 255 - mean) / std
+        wrong = (net.eval()(x).argmax(1) != images.y).double().mean()
+    assert error == pytest.approx(100 * float(wrong)) and 50 < error < 100
+
+
+def test_published_densenet_names_are_read_in_both_spellings() -> None:
+    for theirs in ("norm.1", "norm1"):
+        name = f"features.denseblock3.denselayer12.{theirs}.running_var"
+        assert translate(name, DENSENET) == "stages.3.0.denselayer12.norm1.running_var"
+
+
+def test_constants_in_the_file_are_kept_and_stated(tmp_path: Path, trained_run: Path) -> None:
+    state = load_file(trained_run / "last.safetensors") | {"mean": torch.full((1, 3, 1, 1), 0.25)}
+    torch.save(state, tmp_path / "m.pt")
+    spec = ModelSpec(name="preactresnet10", width=4, variant="B")
+    subject, other = (
+        model_of_weights(tmp_path / "m.pt", spec, name, tmp_path, torch.device("cpu")) for name in ("digits", "cifar10")
+    )
+    assert torch.equal(subject.net.state_dict()["mean"], state["mean"])
+    assert subject.checkpoint["normalisation"] == "the file's" and subject.folder != other.folder
+
+
+def test_what_does_not_fit_is_listed(cli: Cli, tmp_path: Path, weights: dict[str, Tensor]) -> None:
+    net = build_net(ModelSpec(name="preactresnet10", width=4, variant="B"), "digits", torch.device("cpu"))
+    first, *others = [k for k in net.state_dict() if k.startswith("stages.2.") and not k.endswith("tracked")]
+    state = {k: v for k, v in weights.items() if k not in others}
+    state[first] = torch.zeros(3, 7)
+    state |= {"line\nbreak": torch.zeros(1)} | {f"aux.{i}": torch.zeros(1) for i in range(4)}
+    torch.save(state, tmp_path / "m.pt")
+    line = refused(cli, tmp_path / "m.pt")
+    assert f"{len(others)} missing ({', '.join(others[:3])}, …)" in line
+    assert "5 unexpected ('line\\nbreak', aux.0, aux.1, …)" in line
+    assert f"1 of another shape or kind ({first} is (3, 7) of torch.float32, not " in line
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.complex64), torch.zeros(1, device="meta"),
+     torch.zeros(1).to_sparse()],
+    ids=["int", "complex", "meta", "sparse"],
+)  # fmt: skip
+def test_tensors_of_another_kind_do_not_fit(weights: dict[str, Tensor], tensor: Tensor) -> None:
+    net = torch.nn.BatchNorm2d(1)
+    state = {**net.state_dict(), "weight": tensor}
+    with pytest.raises(UsageError, match="1 of another shape or kind"):
+        checkpoint.load_weights(net, state, Path("x"))
+    checkpoint.load_weights(net, {**net.state_dict(), "weight": torch.full((1,), 3, dtype=torch.bfloat16)}, Path("x"))
+    assert net.weight == 3
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_runs_code_is_refused_unrun(cli: Cli, tmp_path: Path, zipped: bool) -> None:
+    bad = {"state_dict": {"w": torch.zeros(1)}, "args": Bomb(tmp_path / "ran")}
+    torch.save(bad, tmp_path / "m.pt", _use_new_zipfile_serialization=zipped)
+    assert "can run code" in refused(cli, tmp_path / "m.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_card_that_names_a_python_file_runs_nothing(cli: Cli, tmp_path: Path, trained_run: Path) -> None:
+    """The network is built without the stranger's method: which is all that an evaluation needs."""
+    (tmp_path / "mine.py").write_text(f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n")
+    tensors, run = checkpoint.read_weights(trained_run / "last.safetensors")
+    assert run is not None
+    spec = MethodSpec(name="mine", options={}, file=str(tmp_path / "mine.py"))
+    checkpoint.save_tensors(tensors, run.model_copy(update={"method": spec}), tmp_path / "m.safetensors", epoch=2)
+    error = clean_error(cli, "--checkpoint", tmp_path / "m.safetensors", "--suite", "clean")
+    assert error == clean_error(cli, trained_run, "--suite", "clean") and not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damaged_files_of_pytorch_are_refused(
+    cli: Cli, tmp_path: Path, weights: dict[str, Tensor], zipped: bool
+) -> None:
+    path = tmp_path / "m.pt"
+    torch.save(weights, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    for size in (2, 40, len(whole) // 2, len(whole) - 10):
+        path.write_bytes(whole[:size])
+        refused(cli, path)
+
+
+def header(text: bytes, length: int | None = None) -> bytes:
+    return struct.pack("<Q", len(text) if length is None else length) + text
+
+
+BROKEN = {
+    "empty": b"",
+    "short": b"\x01",
+    "text": b"not a checkpoint at all, only words in a file",
+    "oversized header": header(b"{}", 2**63),
+    "header beyond the end": header(b'{"w":', 10_000),
+    "no JSON": header(b"{broken"),
+    "deep JSON": header(b"[" * 100_000),
+    "tensor beyond the end": header(b'{"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}'),
+    "overflowing shape": header(b'{"w":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,0]}}'),
+    "unknown dtype": header(b'{"w":{"dtype":"F99","shape":[0],"data_offsets":[0,0]}}'),
+    "card that is no JSON": header(b'{"__metadata__":{"catchup_bench":"[[["}}'),
+    "card of no run": header(b'{"__metadata__":{"catchup_bench":"{}"}}'),
+}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
+def test_broken_safetensors_are_refused(cli: Cli, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.safetensors").write_bytes(content)
+    refused(cli, tmp_path / "m.safetensors")
+
+
+def test_half_a_safetensors_file_is_refused(cli: Cli, tmp_path: Path, trained_run: Path) -> None:
+    whole = (trained_run / "last.safetensors").read_bytes()
+    (tmp_path / "m.safetensors").write_bytes(whole[: len(whole) // 2])
+    assert "not a whole safetensors file" in refused(cli, tmp_path / "m.safetensors", "--suite", "clean")
+
+
+def test_files_without_a_state_dict_are_refused(cli: Cli, tmp_path: Path) -> None:
+    itself: dict[str, Any] = {}
+    itself["model"] = itself
+    for value in ([1, 2], {}, {"weights": {"w": torch.zeros(1)}}, {"w": 1.5}, {3: torch.zeros(1)}, itself):
+        torch.save(value, tmp_path / "m.pt")
+        assert "holds no state dict" in refused(cli, tmp_path / "m.pt")
+
+
+def test_two_tensors_of_one_name_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"two tensors for head\.linear\.bias"):
+        external.rename({"fc.bias": torch.zeros(1), "module.fc.bias": torch.ones(1)}, {"fc": "head.linear"}, Path("x"))

@@ -1,0 +1,175 @@
+"""Training: resumes to the same bits after any interruption, learns, and leaves nothing behind on bad input."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from catchup_bench.errors import RunFailed, UsageError
+from catchup_bench.runs import checkpoint
+from catchup_bench.runs.build import build
+from catchup_bench.runs.folder import make_folder
+from catchup_bench.runs.make import make_run
+from catchup_bench.runs.run import Run
+from catchup_bench.system.progress import NoProgress
+from catchup_bench.training import loop
+from catchup_bench.training.loop import train
+
+CPU = torch.device("cpu")
+
+SMALL = {"width": 4, "fraction": 0.25, "overrides": {"epochs": 4}}
+
+
+class Stop(Exception):
+    """Raised in the middle of training."""
+
+
+class StopsAfter(NoProgress):
+    """Interrupts at the first batch after ``epochs``."""
+
+    def __init__(self, epochs: int) -> None:
+        self.left = epochs
+
+    def epoch(self, line: dict[str, object]) -> None:
+        self.left -= 1
+
+    def step(self, images: int) -> None:
+        if self.left == 0:
+            raise Stop
+
+
+@pytest.mark.parametrize("method", ["baseline", "catchup", "stochdepth", "recursivemix"])
+@pytest.mark.parametrize("after", [1, 3])
+def test_an_interrupted_run_ends_in_the_same_bytes(tmp_path: Path, method: str, after: int) -> None:
+    run = make_run(method, **SMALL)  # type: ignore[arg-type]
+    whole = train(run, tmp_path / "whole", device=CPU)
+    with pytest.raises(Stop):
+        train(run, tmp_path / "cut", device=CPU, progress=StopsAfter(after), checkpoint_every=0)
+    again = train(run, tmp_path / "cut", device=CPU)
+    assert (again / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
+    assert (again / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+    assert losses(again) == losses(whole)
+    assert not (again / "state.pt").exists()
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [(line["epoch"], line["loss"]) for line in map(json.loads, lines)]
+
+
+def test_a_finished_run_is_not_trained_again(trained_run: Path) -> None:
+    before = (trained_run / "last.safetensors").stat().st_mtime_ns
+    run = make_run("catchup", fraction=0.25, width=4, overrides={"epochs": 2})
+    assert train(run, trained_run.parent, device=CPU) == trained_run
+    assert (trained_run / "last.safetensors").stat().st_mtime_ns == before
+
+
+def test_all_methods_start_from_the_same_weights() -> None:
+    nets = [build(make_run(m, seed=2), CPU)[0] for m in ("baseline", "catchup", "recursivemix")]
+    first = nets[0].state_dict()
+    for net in nets[1:]:
+        assert all(torch.equal(first[k], v) for k, v in net.state_dict().items() if not k.startswith("extra."))
+    other = build(make_run("baseline", seed=3), CPU)[0].state_dict()
+    assert not torch.equal(first["head.linear.weight"], other["head.linear.weight"])
+
+
+def test_mixing_with_probability_0_is_the_baseline(tmp_path: Path) -> None:
+    run = make_run("cutmix", settings={"cutmix": {"prob": 0.0}}, **SMALL)  # type: ignore[arg-type]
+    plain = make_run("baseline", **SMALL)  # type: ignore[arg-type]
+    assert losses(train(run, tmp_path, device=CPU)) == losses(train(plain, tmp_path, device=CPU))
+
+
+def test_the_baseline_learns_the_digits(tmp_path: Path) -> None:
+    folder = train(make_run("baseline", overrides={"epochs": 4}), tmp_path, device=CPU)
+    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["test_error"] < 5
+
+
+def test_best_is_the_first_epoch_of_lowest_error(trained_run: Path) -> None:
+    lines = [json.loads(line) for line in (trained_run / "metrics.jsonl").read_text().splitlines()]
+    looked = [line for line in lines if "test_error" in line]
+    best = min(looked, key=lambda line: line["test_error"])
+    assert json.loads((trained_run / "training.json").read_text())["best"]["epoch"] == best["epoch"]
+
+
+def test_weights_carry_their_run(trained_run: Path) -> None:
+    tensors, run = checkpoint.read_weights(trained_run / "last.safetensors")
+    assert isinstance(run, Run) and run.method.name == "catchup"
+    assert not any(name.startswith("extra.") for name in tensors)
+
+
+def test_a_loss_that_is_not_finite_fails_the_run(tmp_path: Path) -> None:
+    run = make_run("baseline", width=4, overrides={"epochs": 2, "lr": 1e18, "precision": "fp32"})
+    with pytest.raises(RunFailed, match="no longer finite"):
+        train(run, tmp_path, device=CPU)
+    assert not (tmp_path / run.folder / "last.safetensors").exists()
+
+
+class Breaks(NoProgress):
+    """Makes the network's output infinite after ``steps`` steps, and counts those that follow."""
+
+    def __init__(self, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left = steps
+        step = loop.train_step
+
+        def broken(*args: object, **kwargs: object) -> torch.Tensor:
+            return step(*args, **kwargs) * (float("nan") if self.left <= 0 else 1)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(loop, "train_step", broken)
+
+    def step(self, images: int) -> None:
+        self.left -= 1
+
+
+@pytest.mark.parametrize("after", [130, 149, 199])
+def test_a_broken_loss_stops_within_50_steps_and_keeps_the_last_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    run = make_run("baseline", width=4, fraction=0.5, overrides={"epochs": 3, "batch_size": 5})  # 100 steps an epoch
+    whole = train(run, tmp_path / "whole", device=CPU)
+    with monkeypatch.context() as patch:
+        breaks = Breaks(after, patch)
+        with pytest.raises(RunFailed, match="epoch 2"):
+            train(run, tmp_path, device=CPU, progress=breaks)
+    assert -50 <= breaks.left <= 0
+    folder = tmp_path / run.folder
+    assert json.loads((folder / "failed.json").read_text())["epoch"] == 2
+    assert checkpoint.read_state(folder / "state.pt")["epoch"] == 1  # type: ignore[index]
+    assert train(run, tmp_path, device=CPU) == folder and not (folder / "failed.json").exists()
+    assert (folder / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("state", [[1], {"epoch": 1}, {"epoch": 1, "net": {}, "optimizer": {}, "metrics": "[]"}])
+def test_a_state_of_something_else_is_refused(tmp_path: Path, state: object) -> None:
+    run = make_run("baseline", **SMALL)  # type: ignore[arg-type]
+    torch.save(state, make_folder(run, tmp_path) / "state.pt")
+    with pytest.raises(UsageError, match="delete it to start over"):
+        train(run, tmp_path, device=CPU)
+
+
+def test_bad_input_writes_nothing(tmp_path: Path) -> None:
+    run = make_run("manifold", settings={"manifold": {"layers": [0, 9]}})
+    with pytest.raises(UsageError, match="layers"):
+        train(run, tmp_path / "runs", device=CPU)
+    with pytest.raises(UsageError, match="no CIFAR100"):
+        train(make_run("catchup", "cifar100"), tmp_path / "runs", device=CPU, data_dir=tmp_path)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_two_processes_do_not_train_the_same_run(tmp_path: Path) -> None:
+    run = make_run("baseline", **SMALL)  # type: ignore[arg-type]
+
+    class TrainsAgain(NoProgress):
+        def start(self, total: int, done: int) -> None:
+            train(run, tmp_path, device=CPU)
+
+    with pytest.raises(UsageError, match="being trained by another process"):
+        train(run, tmp_path, device=CPU, progress=TrainsAgain())
+
+
+def test_weights_of_another_network_are_listed(trained_run: Path) -> None:
+    tensors, _ = checkpoint.read_weights(trained_run / "last.safetensors")
+    net, _ = build(make_run("baseline", width=8), CPU)
+    with pytest.raises(UsageError, match="of another network"):
+        checkpoint.load_weights(net, tensors, Path("x"))

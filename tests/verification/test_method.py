@@ -1,0 +1,130 @@
+"""Every method keeps the contract: each check on each method, and each check fails on a method that breaks it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from catchup_bench import registry
+from catchup_bench.method import Method, Mixup, Network, one_hot, soft_loss
+from catchup_bench.models import MODELS
+from catchup_bench.verification.method import CHECKS, BoundMethod, check_contract, run_check
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("name", registry.methods())
+def test_method_keeps_the_contract(name: str, check: Callable[[BoundMethod], str]) -> None:
+    result = run_check(check, registry.method_class(name))
+    assert result.ok, result.detail
+
+
+CHEAP = {
+    "resnet18": (4, "stem7", 32),
+    "resnet50": (4, "stem3", 16),
+    "resnext50": (16, "stem7", 32),
+    "wrn16-8": (2, "standard", 16),
+    "densenet121": (2, "standard", 32),
+    "mobilenetv2": (4, "standard", 32),
+    "vgg11": (2, "standard", 32),
+}
+"""Width, variant and image size of networks in miniature; PyramidNet-200 is in test_regularizers."""
+
+NO_BRANCHES = {(m, n) for m in ("stochdepth", "shakedrop") for n in ("densenet121", "vgg11")}
+
+NO_POOLING = {(m, "vgg11") for m in ("alignmixup", "recursivemix", "snapmix")}
+
+
+@pytest.mark.parametrize("network", CHEAP)
+@pytest.mark.parametrize("name", registry.methods())
+def test_method_works_on_every_network(name: str, network: str) -> None:
+    """A finite loss and gradient for every plan, at any depth; what cannot work says so in one line."""
+    width, variant, size = CHEAP[network]
+    torch.manual_seed(0)
+    net = MODELS[network].build(num_classes=4, width=width, variant=variant)
+    method = registry.method_class(name)()
+    if (name, network) in NO_BRANCHES | NO_POOLING:
+        reason = "residual blocks" if (name, network) in NO_BRANCHES else "one linear layer"
+        with pytest.raises(ValueError, match=reason):
+            method.bind(net)
+        return
+    method = method.bind(net)
+    rng, gen = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    plans = dict.fromkeys(method.plan(rng) for _ in range(200))
+    if isinstance(method, Mixup) and method.layers[1:]:
+        assert max(method.layers) == len(net.stages) or name == "manifold"
+    x, y = torch.rand(4, 3, size, size, generator=gen), torch.arange(4)
+    method.start_epoch(net)
+    for plan in plans:
+        loss = method.loss(net, x, y, plan, gen)
+        assert loss.shape == () and loss.isfinite()
+    loss.backward()
+    assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in net.parameters())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bad(Method):
+    """A method that breaks one clause, chosen by ``how``."""
+
+    title, paper, year, level = "Bad", "none", 2024, "input"
+    how: str = ""
+
+    def plan(self, rng: Any) -> Any:
+        return float(rng.random()) if self.how == "plans" else None
+
+    def loss(self, net: Network, x: Tensor, y: Tensor, plan: Any, gen: torch.Generator) -> Tensor:
+        target = one_hot(y, net.num_classes)
+        if self.how == "vector":
+            return target.sum(1)
+        if self.how == "detached":
+            return soft_loss(net(net(x, stop=2).detach(), start=2), target)
+        if self.how == "weights":
+            return soft_loss(net(x), 0.5 * target)
+        if self.how == "unseeded":
+            return soft_loss(net(x), target) * Bad.counter()
+        if self.how == "one image":
+            return soft_loss(net(x[1:]), target[1:])
+        if self.how == "format":
+            return soft_loss(net(x.as_strided(x.shape, x.contiguous().stride())), target)
+        if self.how == "in place":
+            x.mul_(0.5)
+        if self.how == "eval":
+            net.train(False)
+        if self.how == "half":
+            assert net(x).dtype == torch.float32
+        if self.how == "host":
+            return soft_loss(net(x), target) * float(x.max().item() >= 0)
+        return soft_loss(net(x), target)
+
+    @staticmethod
+    def counter() -> int:
+        Bad.calls = getattr(Bad, "calls", 0) + 1  # type: ignore[attr-defined]
+        return int(Bad.calls)  # type: ignore[attr-defined]
+
+
+BREAKS = dict(
+    zip(
+        CHECKS,
+        "plans vector detached weights unseeded,one image,format,in place,eval,half,host".replace(" ", ",", 4).split(
+            ","
+        ),
+        strict=True,
+    )
+)
+
+
+@pytest.mark.parametrize(("check", "how"), BREAKS.items(), ids=lambda v: getattr(v, "__name__", v))
+def test_check_finds_the_method_that_breaks_it(check: Callable[[BoundMethod], str], how: str) -> None:
+    assert not run_check(check, lambda: Bad(how=how)).ok
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+def test_a_sound_method_passes(check: Callable[[BoundMethod], str]) -> None:
+    assert run_check(check, Bad).ok
+
+
+def test_conform_runs_all_checks() -> None:
+    assert len(check_contract(registry.method_class("baseline"))) == len(CHECKS)
