@@ -184,18 +184,18 @@ def test_a_folder_with_a_question_mark_in_its_name_is_read(tmp_path: Path) -> No
     assert counts(pets(tmp_path / "cats?untested=allowed")) == [3, 3]
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 3), (1, 50), (2, 300)])
+@pytest.mark.parametrize("size", [(1, 1), (7, 7), (1, 50), (2, 300)])
 def test_tiny_images_are_refused_at_once_naming_the_size(size: tuple[int, int], cli: Cli, tmp_path: Path) -> None:
     part = layouts.items(2, 2, *size)
     top = layouts.folders(tmp_path / "d", ["a", "b"], train=part, test=part)
     for words in (["train", "--method", "baseline", "--dry-run", "--dataset"], ["data", "check"]):
         result = cli(*words, f"folder:{top}")
         assert result.exit_code == 2 and result.stderr.count("\n") == 1
-        assert f"images of {size[0]}×{size[1]} pixels; they must have at least 4×4" in result.stderr
+        assert f"images of {size[0]}×{size[1]} pixels; they must have at least 8×8" in result.stderr
 
 
 def test_images_of_the_smallest_size_are_trained_and_evaluated(cli: Cli, tmp_path: Path) -> None:
-    part = layouts.items(2, 4, 4, 4)
+    part = layouts.items(2, 4, 8, 8)
     top = layouts.folders(tmp_path / "d", ["a", "b"], train=part, test=part)
     made = as_json(
         cli("train", "--method", "guidedmixup", "--dataset", f"folder:{top}", "--model", "preactresnet10", "--width", 4,

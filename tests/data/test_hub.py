@@ -115,7 +115,7 @@ def test_of_two_image_columns_one_must_be_named(publish: Any) -> None:
 
 
 def test_tiny_images_are_refused_at_once_naming_the_size(publish: Any) -> None:
-    with pytest.raises(UsageError, match="hf:made has images of 1×1 pixels; they must have at least 4×4"):
+    with pytest.raises(UsageError, match="hf:made has images of 1×1 pixels; they must have at least 8×8"):
         data.get(publish(size=1, train=[0], test=[1]))
 
 
