@@ -59,6 +59,12 @@ class Method(ABC):
 
     criterion: Criterion = "ce"
 
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Names of the corruptions of CIFAR-C whose relatives are among what the method does to training images, with
+        these options; their test errors say less about robustness to the unforeseen."""
+        return ()
+
     def __post_init__(self) -> None:
         """Check the fields; raise ``ValueError`` naming the field and its allowed range."""
         check(self.criterion in ("ce", "bce"), "criterion", self.criterion, "ce or bce")
