@@ -1,4 +1,4 @@
-"""AugMix's operations written with Pillow, one image at a time, as an independent computation for the methods' tests."""
+"""AugMix's operations written with Pillow, one image at a time: the independent computation of the tests."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,21 +26,21 @@ def shear(picture: Image.Image, x: float = 0.0, y: float = 0.0, right: float = 0
 
 
 OPS: list[Callable[[Image.Image, float, float], Image.Image]] = [
-    lambda p, l, s: ImageEnhance.Color(p).enhance(l * 1.8 / 10 + 0.1),
-    lambda p, l, s: ImageEnhance.Contrast(p).enhance(l * 1.8 / 10 + 0.1),
-    lambda p, l, s: ImageEnhance.Brightness(p).enhance(l * 1.8 / 10 + 0.1),
-    lambda p, l, s: ImageEnhance.Sharpness(p).enhance(l * 1.8 / 10 + 0.1),
-    lambda p, l, s: ImageOps.autocontrast(p),
-    lambda p, l, s: ImageOps.equalize(p),
-    lambda p, l, s: ImageOps.posterize(p, 4 - int(l * 4 / 10)),
-    lambda p, l, s: p.rotate(s * int(l * 30 / 10), resample=Image.Resampling.BILINEAR),
-    lambda p, l, s: ImageOps.solarize(p, 256 - int(l * 256 / 10)),
-    lambda p, l, s: shear(p, x=s * (l * 0.3 / 10)),
-    lambda p, l, s: shear(p, y=s * (l * 0.3 / 10)),
-    lambda p, l, s: shear(p, right=s * int(l * (p.size[0] / 3) / 10)),
-    lambda p, l, s: shear(p, down=s * int(l * (p.size[1] / 3) / 10)),
-    lambda p, l, s: ImageOps.mirror(p),
-    lambda p, l, s: ImageOps.invert(p),
+    lambda p, level, s: ImageEnhance.Color(p).enhance(level * 1.8 / 10 + 0.1),
+    lambda p, level, s: ImageEnhance.Contrast(p).enhance(level * 1.8 / 10 + 0.1),
+    lambda p, level, s: ImageEnhance.Brightness(p).enhance(level * 1.8 / 10 + 0.1),
+    lambda p, level, s: ImageEnhance.Sharpness(p).enhance(level * 1.8 / 10 + 0.1),
+    lambda p, level, s: ImageOps.autocontrast(p),
+    lambda p, level, s: ImageOps.equalize(p),
+    lambda p, level, s: ImageOps.posterize(p, 4 - int(level * 4 / 10)),
+    lambda p, level, s: p.rotate(s * int(level * 30 / 10), resample=Image.Resampling.BILINEAR),
+    lambda p, level, s: ImageOps.solarize(p, 256 - int(level * 256 / 10)),
+    lambda p, level, s: shear(p, x=s * (level * 0.3 / 10)),
+    lambda p, level, s: shear(p, y=s * (level * 0.3 / 10)),
+    lambda p, level, s: shear(p, right=s * int(level * (p.size[0] / 3) / 10)),
+    lambda p, level, s: shear(p, down=s * int(level * (p.size[1] / 3) / 10)),
+    lambda p, level, s: ImageOps.mirror(p),
+    lambda p, level, s: ImageOps.invert(p),
 ]
 """By the number of the operation: what it makes of a picture at a level out of 10, with a sign (1 or -1)."""
 

@@ -1,4 +1,5 @@
-"""AugMix: its operations against Pillow on every pixel, its views against a loop over images, its loss against numbers."""
+"""AugMix: its operations against Pillow on every pixel, its views against a loop over images, its loss
+against numbers."""
 
 import importlib
 import math
@@ -195,7 +196,7 @@ def test_levels_at_severity_3_as_measured_on_the_released_code() -> None:
     assert torch.allclose(shares, torch.tensor([0.289, 0.323, 0.323, 0.065]), atol=0.006)
     assert (ops.dropped == 4).double().mean() == pytest.approx(0.828, abs=0.006)
     assert int(ops.threshold.min()) == 180 and int(ops.threshold.max()) == 254
-    assert 0.118 <= ops.factor.min() and ops.factor.max() <= 0.64
+    assert ops.factor.min() >= 0.118 and ops.factor.max() <= 0.64
 
 
 @pytest.mark.parametrize("all_ops", [False, True])
