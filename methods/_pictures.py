@@ -16,7 +16,7 @@ from catchup_bench.method import Network
 
 from ._chains import uniform, whole
 
-SEED, CHUNK = 0, 32
+SEED, CHUNK = 0, 8
 OVERSAMPLING, ITERATIONS, ESCAPE = 2, 64, 8.0
 
 
@@ -69,13 +69,16 @@ def escape(
     steps, last, trap = torch.zeros_like(x), torch.zeros_like(x), torch.full_like(x, 9.0)
     inside = torch.ones_like(x, dtype=torch.bool)
     for n in range(ITERATIONS):
-        x, y = x * x - y * y + c, 2 * x * y + d
-        radius = (x * x + y * y).sqrt()
-        trap = torch.where(inside, torch.minimum(trap, (radius - 0.5).abs()), trap)
-        out = inside & (radius > ESCAPE)
-        steps, last = torch.where(out, n + 1.0, steps), torch.where(out, radius, last)
-        inside = inside & ~out
-        x, y = x.clamp(-1e3, 1e3), y.clamp(-1e3, 1e3)
+        x, y = (x * x).sub_(y * y).add_(c), (2 * x).mul_(y).add_(d)
+        radius = (x * x).add_(y * y).sqrt_()
+        near = torch.minimum(trap, (radius - 0.5).abs_())
+        trap = torch.where(inside, near, trap)
+        out = (radius > ESCAPE).logical_and_(inside)
+        steps.masked_fill_(out, n + 1.0)
+        last = torch.where(out, radius, last)
+        inside.logical_and_(out.logical_not_())
+        x.clamp_(-1e3, 1e3)
+        y.clamp_(-1e3, 1e3)
     smooth = steps - torch.log2(last.clamp(min=ESCAPE).log() / math.log(ESCAPE))
     return torch.where(inside, 20 * trap, smooth)
 
