@@ -91,10 +91,10 @@ def chains(u: Tensor, count: int, kinds: Kinds, severity: float, gen: torch.Gene
     return out.view(count, *u.shape)
 
 
-def mixture(x: Tensor, parts: Tensor, weights: Tensor, share: Tensor) -> Tensor:
-    """(1-m)x + mΣw·part: images B×3×H×W, chains as bytes (width×B×3×H×W), ``weights`` width×B and ``share`` m of length
-    B; in the memory format of ``x``."""
-    mixed = sum(w[:, None, None, None] * p.float() for w, p in zip(weights, parts, strict=True)) / 255
+def mixture(x: Tensor, parts: Tensor, weights: Tensor, share: Tensor, top: float = 255) -> Tensor:
+    """(1-m)x + mΣw·part: images B×3×H×W, chains (width×B×3×H×W) from 0 to ``top``, ``weights`` width×B and ``share`` m
+    of length B; in the memory format of ``x``."""
+    mixed = sum(w[:, None, None, None] * p.float() for w, p in zip(weights, parts, strict=True)) / top
     out = torch.lerp(x.float(), torch.as_tensor(mixed), share.float()[:, None, None, None])
     return torch.empty_like(x).copy_(out)
 
