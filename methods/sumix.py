@@ -27,8 +27,8 @@ def differences(own: Tensor, mixed: Tensor, other: Tensor) -> Tensor:
 
 
 def share(own: Tensor, other: Tensor, y: Tensor, partner: Tensor, lam: Tensor) -> Tensor:
-    """Weights of the images' own labels (B): ``lam`` adjusted by how near the mixed image comes to either of the two, of
-    which these are the :func:`differences`."""
+    """Weights of the images' own labels (B): ``lam`` adjusted by how near the mixed image comes to either of the two,
+    of which these are the :func:`differences`."""
     a, b = ((-d.gather(1, label[:, None])[:, 0]).exp() for d, label in ((own, y), (other, partner)))
     return lam * a / (lam * a + (1 - lam) * b)
 

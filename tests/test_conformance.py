@@ -34,7 +34,7 @@ CHEAP = {
 """Width, variant and image size of networks in miniature; PyramidNet-200 is in test_regularizers."""
 NO_BRANCHES = {(m, n) for m in ("stochdepth", "shakedrop") for n in ("densenet121", "vgg11")}
 LEAVES_THE_LAST = {"manifold", "nfm", "noisymix"}
-NO_POOLING = {(m, "vgg11") for m in ("alignmixup", "recursivemix", "snapmix", "sumix")}
+NO_POOLING = {(m, "vgg11") for m in ("alignmixup", "recursivemix", "snapmix", "sumix", "adautomix")}
 
 
 @pytest.mark.parametrize("network", CHEAP)
