@@ -1,6 +1,8 @@
 """The mixups of two images that another method can be put on top of, by name."""
 
-from catchup_bench.method import Criterion, Mixup, check
+from typing import TypeVar
+
+from catchup_bench.method import Criterion, Method, Mixup, check
 
 from .alignmixup import AlignMixup
 from .catchup import CatchUpMix
@@ -15,7 +17,7 @@ from .randomchannelmix import RandomChannelMix
 from .resizemix import ResizeMix
 from .saliencymix import SaliencyMix
 
-AT_INPUT = {
+AT_INPUT: dict[str, type[Mixup]] = {
     "inputmixup": InputMixup,
     "cutmix": CutMix,
     "saliencymix": SaliencyMix,
@@ -25,7 +27,7 @@ AT_INPUT = {
     "gmix": GMix,
 }
 """Name → class of those that mix images by themselves, without a look at the network."""
-BASES: dict[str, type[Mixup]] = {
+BASES: dict[str, type[Method]] = {
     **AT_INPUT,
     "manifold": ManifoldMixup,
     "catchup": CatchUpMix,
@@ -35,7 +37,10 @@ BASES: dict[str, type[Mixup]] = {
 }
 
 
-def make_base(name: str, alpha: float, criterion: Criterion, allowed: dict[str, type[Mixup]]) -> Mixup:
+M = TypeVar("M", bound=Method)
+
+
+def make_base(name: str, alpha: float, criterion: Criterion, allowed: dict[str, type[M]]) -> M:
     """The mixup called ``name`` with its α; its other options are at their defaults. Raises ``ValueError`` for a name
     that is not ``allowed``."""
     check(name in allowed, "base", name, ", ".join(allowed))

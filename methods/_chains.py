@@ -18,10 +18,10 @@ and sharpness out for that reason."""
 
 
 class Kinds(NamedTuple):
-    """The operations to choose from: ``count`` numbers from ``first`` on."""
+    """The operations to choose from: ``number`` of them from ``first`` on."""
 
     first: int
-    count: int
+    number: int
 
     @property
     def enhance(self) -> bool:
@@ -78,7 +78,7 @@ def augmented(u: Tensor, kind: Tensor, kinds: Kinds, severity: float, gen: torch
 
 def one_operation(u: Tensor, kinds: Kinds, severity: float, gen: torch.Generator) -> Tensor:
     """uint8 images after one random operation each."""
-    return augmented(u, kinds.first + whole(gen, kinds.count, len(u)), kinds, severity, gen)
+    return augmented(u, kinds.first + whole(gen, kinds.number, len(u)), kinds, severity, gen)
 
 
 def chains(u: Tensor, count: int, kinds: Kinds, severity: float, gen: torch.Generator) -> Tensor:
@@ -86,7 +86,7 @@ def chains(u: Tensor, count: int, kinds: Kinds, severity: float, gen: torch.Gene
     n = count * len(u)
     out, depth = u.repeat(count, 1, 1, 1), 1 + whole(gen, DEPTH, n)
     for step in range(DEPTH):
-        kind = kinds.first + whole(gen, kinds.count, n)
+        kind = kinds.first + whole(gen, kinds.number, n)
         out = augmented(out, torch.where(step < depth, kind, image.IDENTITY), kinds, severity, gen)
     return out.view(count, *u.shape)
 

@@ -49,8 +49,7 @@ def julia(count: int, size: int, gen: torch.Generator) -> Tensor:
     fixed = (1 + torch.sqrt(1 - 4 * c)) / 2 * torch.where(u[:, 6] < 0.5, 1.0, -1.0)
     centre = fixed + torch.complex(u[:, 4] - 0.5, u[:, 5] - 0.5) * (0.6 * zoom)
     turn = torch.polar(zoom, 2 * math.pi * u[:, 3])
-    numbers = (c.real, c.imag, centre.real, centre.imag, turn.real, turn.imag)
-    value = escape(*(rounded(v)[:, None, None] for v in numbers), side)
+    value = escape(parts(c), parts(centre), parts(turn), side)
     value = (value - value.mean((1, 2), keepdim=True)) / (value.std((1, 2), keepdim=True) + 1e-6)
     phase, rate = u[:, 8:11, None, None], 0.6 + 0.8 * u[:, 11:14, None, None]
     frequency = 0.25 + 0.9 * u[:, 7, None, None, None]
@@ -58,11 +57,18 @@ def julia(count: int, size: int, gen: torch.Generator) -> Tensor:
     return (F.avg_pool2d(colour, OVERSAMPLING) * 255).round().to(torch.uint8)
 
 
-def escape(
-    c: Tensor, d: Tensor, centre_x: Tensor, centre_y: Tensor, turn_x: Tensor, turn_y: Tensor, side: int
-) -> Tensor:
+Parts = tuple[Tensor, Tensor]
+
+
+def parts(z: Tensor) -> Parts:
+    """Rounded real and imaginary part of N complex numbers, each N×1×1."""
+    return rounded(z.real)[:, None, None], rounded(z.imag)[:, None, None]
+
+
+def escape(constant: Parts, centre: Parts, turn: Parts, side: int) -> Tensor:
     """How soon each point of a turned square grid leaves, with fractions; for points that stay, 20 times how near they
-    came to the circle of radius ½. N×side×side; ``c`` and ``d`` are real and imaginary part of the constant."""
+    came to the circle of radius ½. N×side×side."""
+    (c, d), (centre_x, centre_y), (turn_x, turn_y) = constant, centre, turn
     axis = (torch.arange(side, dtype=torch.float64) + 0.5) / side * 2 - 1
     x, y = axis.expand(side, -1), axis[:, None].expand(-1, side)
     x, y = turn_x * x - turn_y * y + centre_x, turn_y * x + turn_x * y + centre_y

@@ -29,9 +29,8 @@ class Generator(nn.Module):
         self.width = max(channels // 2, 1)
         self.query, self.key = (nn.Conv2d(channels, self.width, 1) for _ in range(2))
         self.value = nn.Conv2d(channels, 1, 1)
-        for conv in (self.query, self.key, self.value):
-            nn.init.normal_(conv.weight, std=0.01)
-            nn.init.zeros_(conv.bias)
+        for name, p in self.named_parameters():
+            nn.init.normal_(p, std=0.01 if name.endswith("weight") else 0.0)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Each position of an image attends to its own values by its likeness to the other images' positions."""

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from catchup_bench.method import Method, Mixup, Network, check, soft_loss
+from catchup_bench.method import Method, Network, check, soft_loss
 
 from ._bases import BASES, make_base
 
@@ -41,7 +41,7 @@ class Decoupled(Method):
     power: float = 1.0
     mode: Literal["both", "more", "less"] = "both"
     official: bool = False
-    mixer: Mixup | None = field(default_factory=lambda: None, repr=False)
+    mixer: Method | None = field(default_factory=lambda: None, repr=False)
     """The bound base; no option."""
 
     def __post_init__(self) -> None:
@@ -54,7 +54,7 @@ class Decoupled(Method):
     def bind(self, net: Network) -> Self:
         return replace(self, mixer=make_base(self.base, self.alpha, self.criterion, BASES).bind(net))
 
-    def bound(self) -> Mixup:
+    def bound(self) -> Method:
         """The base as used with the network."""
         assert self.mixer is not None, "bind the method to the network first"
         return self.mixer

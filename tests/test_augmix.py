@@ -102,7 +102,7 @@ def test_views_match_a_loop_over_images(size: int, all_ops: bool, severity: floa
     x, _ = batch(10, size)
     kinds = chains.THIRTEEN if all_ops else chains.NINE
     out = torch.stack(chains.views(x, 2, kinds, severity, torch.Generator().manual_seed(3)))
-    expected = slow_views(x, 2, severity, torch.Generator().manual_seed(3), kinds.first, kinds.count)
+    expected = slow_views(x, 2, severity, torch.Generator().manual_seed(3), kinds.first, kinds.number)
     assert torch.allclose(out.double(), expected, atol=3e-7, rtol=0)
 
 
