@@ -4,7 +4,6 @@ Starting values are rounded and each operation of the iteration is one rounding 
 the same pictures: the iteration would amplify any last bit.
 """
 
-import hashlib
 import math
 from functools import lru_cache
 
@@ -31,11 +30,6 @@ def pictures(count: int, size: int) -> Tensor:
     gen = torch.Generator().manual_seed(SEED)
     out = [julia(min(CHUNK, count - start), size, gen) for start in range(0, count, CHUNK)]
     return torch.cat(out)
-
-
-def digest(made: Tensor) -> str:
-    """SHA-256 of pictures' bytes."""
-    return hashlib.sha256(made.numpy().tobytes()).hexdigest()
 
 
 @torch.no_grad()
