@@ -61,7 +61,10 @@ def put(u: Tensor, picture: Tensor, patch: Patch, wrap: bool) -> Tensor:
     m, s = u.float() / 255, picture.float() / 255
     way, a, b = (value[:, None, None, None] for value in (patch.way, patch.a, patch.b))
     value = torch.where(way == ADD, add(m, s, a, b), multiply(m, s, a, b))
-    value = (value.double() * 255).trunc().remainder(256) if wrap else (value.clamp(0, 1) * 255).floor()
+    if wrap:
+        value = (value * 255).trunc().clamp(-(2**62), 2**62).double().remainder(256)  # products may be infinite
+    else:
+        value = (value.clamp(0, 1) * 255).floor()
     own = torch.where(way == PIXELS, patch.pixels, patch.elements)
     mixed = torch.where(way >= PIXELS, torch.where(own, u, picture), value.to(torch.uint8))
     return torch.where(patch.mask, mixed, u)

@@ -42,7 +42,7 @@ def slow_put(u: Tensor, picture: Tensor, d: dict[str, Any], wrap: bool) -> Tenso
                     out[k, i, j] = u[k, i, j] if stays else picture[k, i, j]
                     continue
                 if wrap:
-                    out[k, i, j] = int(value.double() * 255) % 256
+                    out[k, i, j] = int((value * 255).clamp(-(2**62), 2**62)) % 256
                 else:
                     out[k, i, j] = int(min(max(value, torch.tensor(0.0)), torch.tensor(1.0)) * 255)
     return out
