@@ -1,7 +1,7 @@
 """The published CIFAR-10-C and CIFAR-100-C arrays: one file per corruption, severities stacked, mapped into memory."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,6 @@ class CorruptedArrays:
     def __init__(self, dataset: str, data_dir: Path, images: Images) -> None:
         self.folder = corrupted_folder(dataset, data_dir)
         refuse_generated(self.folder)
-        self.digests: dict[str, str] = {}
         self.n, self.shape = len(images), tuple(images.x.shape[1:])
         labels = open_array(self.folder / "labels.npy", (5 * self.n,), None)
         if not np.array_equal(labels, np.tile(images.y.numpy(), 5)):
@@ -66,9 +65,9 @@ class CorruptedArrays:
 
     def digest(self, name: str) -> str:
         """Return the SHA-256 of the file of corruption ``name``."""
-        if name not in self.digests:
-            self.digests[name] = file_digest(self.folder / f"{name}.npy")
-        return self.digests[name]
+        path = self.folder / f"{name}.npy"
+        state = path.stat()
+        return _digest_of(path, state.st_size, state.st_mtime_ns)
 
     def _array(self, name: str) -> npt.NDArray[Any]:
         return open_array(self.folder / f"{name}.npy", (5 * self.n, *self.shape), np.dtype(np.uint8))
@@ -102,6 +101,12 @@ def _plain(dataset: str) -> str:
     """The last part of a dataset's name, without prefix and options."""
     path = dataset.split(":", 1)[-1].partition("?")[0]
     return (Path(path).resolve() if dataset.startswith("folder:") else Path(path)).name
+
+
+@cache
+def _digest_of(path: Path, size: int, changed: int) -> str:
+    """Read a large file once in a process, as long as its size and time of change (ns) stay."""
+    return file_digest(path)
 
 
 def _save(path: Path, array: npt.NDArray[Any]) -> None:
