@@ -8,9 +8,9 @@ from pathlib import Path
 from ..data_sources import Split
 from ..errors import UsageError
 from .decode import decoded, opened, whole
-from .imagenet import MEAN, STD
-from .images import Dataset, Files, Images
+from .images import Files, Images
 from .listing import class_folders, class_names
+from .table import IMAGENET_MEAN, IMAGENET_STD, Dataset
 
 SMALL = 96
 """Pixels of the longer side up to which images are shown as they are, all of one size, and kept in memory."""
@@ -40,8 +40,8 @@ def folder_dataset(path: str) -> Dataset:
         load=load,
         num_classes=len(classes),
         size=size,
-        mean=MEAN,
-        std=STD,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         recipe="cifar100-quick" if small else "finegrained-quick",
         model="preactresnet18" if small else "resnet18",
         width=64,

@@ -14,7 +14,8 @@ import torch
 from ..data_sources import Split
 from ..errors import UsageError
 from .decode import decoding
-from .images import Dataset, Images
+from .images import Images
+from .table import Dataset
 
 SPLITS = {"train": ("train",), "test": ("test", "validation", "valid")}
 

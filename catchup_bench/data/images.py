@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..data_sources import Split
 from ..errors import UsageError
 
 
@@ -103,28 +101,6 @@ class Files:
 
 
 Labelled = TypeVar("Labelled", bound=Images | Files)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """An entry of the table. ``load(split, folder)`` reads it; ``mean`` and ``std`` are those of the training
-    protocol, in [0,1] units. ``classes(folder)`` counts the classes of a part of the dataset, where only a part may
-    be on the disk; ``num_classes`` are those of the whole. ``class_names(folder)`` are the names of the labels, where
-    two datasets share them."""
-
-    load: Callable[[Split, Path], Images | Files]
-    num_classes: int
-    size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    recipe: str
-    model: str
-    width: int
-    about: str
-    fetch: Callable[[Path], object] | None = None
-    classes: Callable[[Path], int] | None = None
-    class_names: Callable[[Path], list[str]] | None = None
-    splits: tuple[Split, ...] = ("train", "test")
 
 
 def subset(images: Labelled, fraction: float, name: str, seed: int) -> Labelled:
