@@ -24,9 +24,13 @@ def check_fields(options: Any) -> None:
             raise ValueError(f"{name} = {value!r} is not allowed: it takes {allowed}") from None
 
 
-@lru_cache(256)
 def bounded_fields(cls: Any) -> dict[str, tuple[TypeAdapter[Any], str]]:
     """Return, for each field of a dataclass that declares bounds, what validates it and what it takes in words."""
+    return _bounded_fields(cls)
+
+
+@lru_cache(256)
+def _bounded_fields(cls: Any) -> dict[str, tuple[TypeAdapter[Any], str]]:
     found = {}
     for name, annotation in annotations_of(cls).items():
         if allowed := describe(annotation):
@@ -52,30 +56,35 @@ def describe(annotation: Any) -> str:
         said = [text for part in args if (text := describe(part))]
         return one_of([*said, "none"] if said and type(None) in args else said)
     if origin is tuple and args[-1] is Ellipsis:
-        return f"values that are each {said}" if (said := describe(args[0])) else ""
+        return f"values that are each {each}" if (each := describe(args[0])) else ""
     if origin is tuple:
-        parts = [describe(part) for part in args]
-        return f"({', '.join(parts)}{',' * (len(parts) == 1)})" if all(parts) else ""
+        said = [describe(part) for part in args]
+        return f"({', '.join(said)}{',' * (len(said) == 1)})" if all(said) else ""
     return described_bounds(args[0], args[1:]) if origin is Annotated else ""
 
 
 def described_bounds(inner: Any, bounds: tuple[Any, ...]) -> str:
-    least, most = [b for b in bounds if isinstance(b, Gt | Ge)], [b for b in bounds if isinstance(b, Lt | Le)]
-    parts = [describe(inner)]
-    for low, high in zip(least or [None], most or [None], strict=False):
-        upper = "" if high is None else f"less than {high.lt}" if isinstance(high, Lt) else f"{high.le}"
-        if isinstance(low, Ge):
-            parts.append(f"{low.ge} to {upper}" if upper else f"{low.ge} or more")
-        elif isinstance(low, Gt):
-            parts.append(
-                f"more than {low.gt}, {'up to ' * isinstance(high, Le)}{upper}" if upper else f"more than {low.gt}"
-            )
-        elif high is not None:
-            parts.append(f"up to {upper}" if isinstance(high, Le) else upper)
-    parts += [f"at least {b.min_length} of them" for b in bounds if isinstance(b, MinLen)]
+    """Return in words what the bounds of an ``Annotated`` type allow, and the notes beside them."""
+    low, high, parts = "", "", [describe(inner)]
+    for bound in bounds:
+        match bound:
+            case Gt(gt=number):
+                low = f"more than {number}"
+            case Ge(ge=number):
+                low = f"{number} or more"
+            case Lt(lt=number):
+                high = f"less than {number}"
+            case Le(le=number):
+                high = f"at most {number}"
+            case MinLen(min_length=number):
+                parts.append(f"at least {number} of them")
+    if low.endswith(" or more") and high:
+        parts.append(f"{low.removesuffix(' or more')} to {high.removeprefix('at most ')}")
+    else:
+        parts += [low, high]
     text = ", ".join(filter(None, parts))
-    notes = [note for note in bounds if isinstance(note, str)]
-    return f"{text} ({', '.join(notes)})" if text and notes else text
+    notes = ", ".join(note for note in bounds if isinstance(note, str))
+    return f"{text} ({notes})" if text and notes else text
 
 
 def one_of(values: list[str]) -> str:

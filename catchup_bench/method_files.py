@@ -7,6 +7,7 @@ fields, bounds and attributes of the file's class and without its functions, to 
 
 import ast
 import re
+import types
 import typing
 import warnings
 from collections.abc import Iterator, Mapping
@@ -28,7 +29,7 @@ LARGEST = 2**20
 
 CONTRACT = Path(PACKAGE[0]) / "method.py"
 
-ATTRIBUTES = {
+ATTRIBUTES: dict[str, Any] = {
     "title": str,
     "paper": str,
     "year": int,
@@ -84,6 +85,8 @@ def outline(path: Path) -> type[Outline]:
     try:
         source, method = source_of(path), source_of(CONTRACT).find("Method")
         found = [source.find(name) for name in source.classes if not name.startswith("_")]
+    except Unreadable as err:
+        raise UsageError(f"{path}: {err} cannot be read without running it") from None
     except RecursionError:
         raise UsageError(
             f"{path} cannot be read: it is nested too deeply, or its classes are each other's base"
@@ -251,7 +254,7 @@ class Source:
         if base is Annotated:
             return Annotated[(self.annotation(items[0]), *map(self.bound, items[1:]))]
         if base is tuple and len(items) == 2 and ast.unparse(items[1]) == "...":
-            return tuple[self.annotation(items[0]), ...]
+            return types.GenericAlias(tuple, (self.annotation(items[0]), ...))
         if base in (tuple, Union, typing.Optional):
             parts = tuple(map(self.annotation, items))
             return base[parts[0] if base is typing.Optional else parts]
@@ -277,7 +280,9 @@ def assignments(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
     """Yield the names that a statement sets, with the expressions of their values."""
     if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
         yield node.target.id, node.value
-    for target in node.targets if isinstance(node, ast.Assign) else ():
+    if not isinstance(node, ast.Assign):
+        return
+    for target in node.targets:
         if isinstance(target, ast.Name):
             yield target.id, node.value
         elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
@@ -324,12 +329,15 @@ def literal(node: ast.expr, names: Mapping[str, Any] = {}) -> Any:
             return tuple(literal(item, names) for item in items)
         case ast.Dict(keys=keys, values=values):
             merged: dict[Any, Any] = {}
-            for key, value in zip(keys, values, strict=True):
-                merged |= literal(value, names) if key is None else {hashable(key, names): literal(value, names)}
+            for key, item in zip(keys, values, strict=True):
+                one = literal(item, names)
+                if key is None and not isinstance(one, dict):
+                    raise Unreadable(ast.unparse(node))
+                merged |= one if key is None else {hashable(key, names): one}
             return merged
         case ast.DictComp(generators=[ast.comprehension(target=ast.Name(id=name), iter=ast.Tuple() as rows, ifs=[])]):
             if not names:  # a loop in a loop could make more than fits into memory
-                turns = [{name: value} for value in literal(rows)]
+                turns = [{name: row} for row in literal(rows)]
                 return {hashable(node.key, turn): literal(node.value, turn) for turn in turns}
     raise Unreadable(ast.unparse(node))
 

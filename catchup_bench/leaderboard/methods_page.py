@@ -83,7 +83,8 @@ def shown(value: Any) -> str:
 
 def split_docstring(text: str) -> tuple[list[str], dict[str, str]]:
     """Return the paragraphs of a docstring, and apart from them what it says under each of :data:`LABELS`."""
-    paragraphs, said = [], {}
+    paragraphs: list[str] = []
+    said: dict[str, str] = {}
     for block in re.split(r"\n\s*\n", text.strip()):
         first, *rest = re.split(rf"^({'|'.join(LABELS)}): ", block, flags=re.MULTILINE)
         if first.strip():
