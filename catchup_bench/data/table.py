@@ -49,7 +49,8 @@ class Dataset:
 
 def lazily(function: str, *args: Any) -> Callable[..., Any]:
     """Return ``file.function`` of this folder with its first arguments, to be imported when it is called."""
-    return partial(_call, *function.split("."), args)
+    file, _, name = function.partition(".")
+    return partial(_call, file, name, args)
 
 
 def _call(file: str, function: str, args: tuple[Any, ...], *more: Any) -> Any:

@@ -40,7 +40,8 @@ class Architecture:
 
 def lazily(function: str, *args: Any) -> "Callable[..., StagedNet]":
     """Return ``file.function`` of this folder with its first arguments, to be imported when it is called."""
-    return partial(_build, *function.split("."), *args)
+    file, _, name = function.partition(".")
+    return partial(_build, file, name, *args)
 
 
 def _build(file: str, function: str, *args: Any, **options: Any) -> "StagedNet":
