@@ -53,6 +53,7 @@ def make_jobs(board: Board) -> Iterator[Job]:
 
 
 def make_board_run(setup: Setup, entry: Entry, seed: int) -> Run:
+    options = {**setup.options_of(entry.own), **entry.set}
     return make_run(
         entry.name,
         setup.dataset,
@@ -63,7 +64,7 @@ def make_board_run(setup: Setup, entry: Entry, seed: int) -> Run:
         overrides=setup.overrides,
         fraction=setup.fraction,
         seed=seed,
-        settings={entry.own: entry.set} if entry.set else {},
+        settings={entry.own: options} if options else {},
     )
 
 

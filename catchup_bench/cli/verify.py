@@ -1,4 +1,4 @@
-"""``catchup-bench verify`` and ``submit``: records of strangers, and how one becomes a stranger."""
+"""``catchup-bench verify`` and ``submit``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
