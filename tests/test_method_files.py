@@ -255,6 +255,7 @@ def test_judging_runs_no_method_and_needs_no_torch(copy: Path, records: Path) ->
         assert last in done.stdout and done.stdout.endswith("IMPORTED []\n"), done.stdout + done.stderr
     page = (records / "methods" / "README.md").read_text(encoding="utf-8")
     assert "## cutmix\n\n**CutMix.** " in page and "1.02 ([digits]" in page and "AMD EPYC" in page
+    assert "`prob` = 0.5 on cifar10, cifar100." in page and "**Source of the defaults**: α = 1" in page
     assert "## Not readable\n\n- methods/damaged.py, line 1: not valid Python" in page
     done = command(copy, "verify", "--all", "--root", str(records))
     assert "4 records: each agrees with its bits" in done.stdout and "catchup_bench.methods" not in done.stdout

@@ -12,9 +12,12 @@ from ..errors import UsageError
 from ..method_files import Outline, outline
 from ..system.files import read_json
 
-LABELS = ("Defaults", "Deviations", "Pitfalls")
-"""How lines of a docstring begin that say where defaults come from, what differs from the released code, and what to
-mind."""
+LABELS = {
+    "Defaults": "Source of the defaults",
+    "Deviations": "Deviations from the released code",
+    "Pitfalls": "Pitfalls",
+}
+"""How lines of a docstring begin, and what the page calls what they say."""
 
 HEAD = """\
 # Methods
@@ -54,12 +57,16 @@ def section(name: str, cls: type[Outline], costs: list[str]) -> Iterator[str]:
     yield ""
     if cls.reference:
         yield f"- **Source**: {plain(cls.reference)}"
-    takes = {field: f" ({plain(allowed)})" for field, (_, allowed) in bounded_fields(cls).items()}
+    takes = {field: f", takes {plain(allowed)}" for field, (_, allowed) in bounded_fields(cls).items()}
     options = [f"`{f.name}` = {shown(f.default)}{takes.get(f.name, '')}" for f in fields(cls)]
     yield f"- **Options**: {'; '.join(options)}."
+    datasets: dict[str, list[str]] = {}
     for dataset, values in cls.defaults.items():
-        yield f"- **On {plain(str(dataset))}**: {'; '.join(f'`{k}` = {shown(v)}' for k, v in values.items())}."
-    yield from (f"- **{label}**: {said[label]}" for label in LABELS if label in said)
+        datasets.setdefault(", ".join(f"`{k}` = {shown(v)}" for k, v in values.items()), []).append(str(dataset))
+    if datasets:
+        per_dataset = [f"{text} on {plain(', '.join(names))}" for text, names in datasets.items()]
+        yield f"- **Defaults of datasets**: {'; '.join(per_dataset)}."
+    yield from (f"- **{title}**: {said[label]}" for label, title in LABELS.items() if label in said)
     yield f"- **Level**: {plain(cls.level)}. **Passes**: {plain(cls.passes)}."
     if costs:
         yield f"- **Cost**: {'; '.join(costs)}."
