@@ -13,7 +13,7 @@ from .table import DATASETS, PREFIXES, Dataset
 
 if TYPE_CHECKING:
     from .extras import EXTRAS
-    from .images import Files, Images, subset
+    from .images import Files, Images, stream_key, subset
 
 __all__ = [
     "DATASETS",
@@ -28,10 +28,11 @@ __all__ = [
     "get",
     "load",
     "num_classes",
+    "stream_key",
     "subset",
 ]
 
-_NEED_TORCH = {"Files": "images", "Images": "images", "subset": "images", "EXTRAS": "extras"}
+_NEED_TORCH = {**dict.fromkeys(("Files", "Images", "stream_key", "subset"), "images"), "EXTRAS": "extras"}
 
 
 def __getattr__(name: str) -> Any:
@@ -70,10 +71,14 @@ def load(name: str, split: Split, folder: Path | None = None, fraction: float = 
 
     Large training images come as :class:`Files`, which the training loop opens as it goes.
     """
-    from .images import subset
+    from .images import check_labels, stream_key, subset
 
-    images = get(name).load(split, folder or default_folder())
-    return images if split == "test" else subset(images, fraction, name, seed)
+    entry = get(name)
+    images = entry.load(split, folder or default_folder())
+    check_labels(images.y, entry.num_classes, name)
+    if split == "test" or fraction == 1:
+        return images
+    return subset(images, fraction, stream_key(name, images), seed)
 
 
 def fetch(name: str, folder: Path | None = None) -> dict[str, Any]:

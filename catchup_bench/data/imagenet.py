@@ -8,6 +8,7 @@ from .archives import unpack
 from .decode import decoded
 from .images import Files, Images
 from .listing import class_folders, class_names
+from .notes import note_skipped
 
 O_MD5 = "86bd7a50c1c4074fb18fc5f219d6d50b"
 
@@ -25,9 +26,15 @@ def load_imagenet(split: Split, folder: Path) -> Images | Files:
     Raises :class:`UsageError` when the two do not have the same classes.
     """
     top = folder / "imagenet" / ("train" if split == "train" else "val")
-    found = class_folders(top, classes(folder))
-    listed = Files.of(top, [name for name, _ in found], [label for _, label in found], 224)
+    listed = listing(top, classes(folder))
     return listed if split == "train" else decoded(listed)
+
+
+def listing(top: Path, classes: list[str]) -> Files:
+    """Return the images in the class folders of ``top``, listed."""
+    found = class_folders(top, classes)
+    note_skipped(top, found.skipped)
+    return Files.of(top, found.names, found.labels, 224)
 
 
 def unpack_imagenet(folder: Path) -> None:
@@ -52,8 +59,7 @@ def load_imagenet_o(split: Split, folder: Path) -> Images:
     if (error := absent("imagenet-o", folder)) is not None:
         raise error
     top = folder / "imagenet-o"
-    found = class_folders(top, class_names(top))
-    return decoded(Files.of(top, [name for name, _ in found], [label for _, label in found], 224))
+    return decoded(listing(top, class_names(top)))
 
 
 def class_count(folder: Path) -> int:

@@ -183,4 +183,5 @@ PREFIXES: dict[str, Callable[[str], Dataset]] = {
     "hf:": lazily("hub.hub_dataset"),
     "folder:": lazily("folder.folder_dataset"),
 }
-"""``hf:NAME`` is any image-classification dataset of the Hugging Face hub, ``folder:PATH`` any folder of images."""
+"""``hf:NAME`` is any image-classification dataset of the Hugging Face hub, ``folder:PATH`` any folder of images; both
+take options, as ``hf:NAME?label=COLUMN``."""
