@@ -10,7 +10,7 @@ import re
 import types
 import typing
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -47,6 +47,7 @@ TYPES: dict[str, Any] = {
     "Literal": Literal,
     "Optional": typing.Optional,
     "Union": Union,
+    "Callable": Callable,
     **BOUNDS,
 }
 """What annotations are made of."""
@@ -204,11 +205,14 @@ class Source:
         return made
 
     def add_option(self, statement: ast.AnnAssign, attributes: dict[str, Any]) -> None:
-        """Add a field with its annotation and default to the attributes of a class."""
+        """Add a field with its annotation and default to the attributes of a class; one whose default is made at run
+        time is no option."""
         name = statement.target.id if isinstance(statement.target, ast.Name) else ""
         where = f"{self.path}, line {statement.lineno}: option {name}"
         if not name or name.startswith("__"):
             raise UsageError(f"{where}: this is no name of an option")
+        if is_made_at_run_time(statement.value):
+            return
         try:
             if statement.value is not None:
                 attributes[name] = default_of(statement.value)
@@ -258,7 +262,7 @@ class Source:
         if base in (tuple, Union, typing.Optional):
             parts = tuple(map(self.annotation, items))
             return base[parts[0] if base is typing.Optional else parts]
-        return Any
+        return base if base is Callable else Any
 
     def bound(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Call) and len(values := [*node.args, *(word.value for word in node.keywords)]) == 1:
@@ -299,11 +303,17 @@ def is_dataclass(node: ast.ClassDef) -> bool:
     return any(ast.unparse(d).partition("(")[0].rpartition(".")[2] == "dataclass" for d in node.decorator_list)
 
 
+def is_made_at_run_time(node: ast.expr | None) -> bool:
+    if not isinstance(node, ast.Call) or ast.unparse(node.func).rpartition(".")[2] != "field":
+        return False
+    return "default" not in [word.arg for word in node.keywords]
+
+
 def default_of(node: ast.expr) -> Any:
     """Return the default of a field, also of ``field(default=…)``."""
     match node:
-        case ast.Call(func=ast.Name(id="field"), args=[], keywords=[ast.keyword(arg="default", value=value)]):
-            return default_of(value)
+        case ast.Call(func=ast.Name(id="field"), args=[], keywords=words):
+            node = next((word.value for word in words if word.arg == "default"), node)
     value = literal(node)
     if not all(map(is_plain, value if isinstance(value, tuple) else (value,))):
         raise Unreadable(ast.unparse(node))

@@ -4,7 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -266,7 +266,7 @@ def file_says_what_the_class_is(cls: type[Method]) -> Check:
 
 
 SAID: dict[str, Callable[[Any], object]] = {
-    "options": lambda cls: [(f.name, f.default) for f in fields(cls)],
+    "options": lambda cls: [(f.name, f.default) for f in fields(cls) if f.default is not MISSING],
     "bounds": lambda cls: {name: allowed for name, (_, allowed) in bounded_fields(cls).items()},
     "attributes": lambda cls: {name: getattr(cls, name, getattr(Outline, name, None)) for name in ATTRIBUTES},
 }
