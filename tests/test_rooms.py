@@ -231,8 +231,8 @@ def test_the_wheel_holds_catchup_bench_and_nothing_else(wheel: Path) -> None:
 def test_the_wheel_works_from_site_packages(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
-        "import catchup_bench as c; from catchup_bench import registry, board;"
-        "print(len(c.__path__), 'catchup' in registry.methods(), 'digits' in board.available(), c.__file__)"
+        "import catchup_bench as c; from catchup_bench import registry, boards;"
+        "print(len(c.__path__), 'catchup' in registry.methods(), 'digits' in boards.available(), c.__file__)"
     )
     out = run_python(code, cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"))
     assert out.startswith("1 True True") and str(tmp_path) in out

@@ -1,8 +1,6 @@
 """A submission: the record of a run, and its method, put where a board looks for them."""
 
-import json
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,24 +157,29 @@ def conforms(name: str) -> None:
 
 
 def with_entry(root: Path, name: str, entry: dict[str, Any]) -> tuple[Path, bytes]:
-    """The board's file with the row as the last of its methods; everything else there stays as it is. Raises
-    :class:`UsageError` when the file is missing, or written so that there is no telling where the row belongs."""
+    """Return the board's file with the row as the last of its methods; everything else there stays as it is.
+
+    Raises :class:`UsageError` when the file is missing, or has no list of methods.
+    """
+    import tomlkit
+    from tomlkit.items import Array
+
     path = root / "catchup_bench" / "boards" / f"{name}.toml"
     if not path.is_file():
         raise UsageError(f"{path} is missing: a submission is made in a checkout of the project; say which with --root")
     text = path.read_text(encoding="utf-8")
-    values = ", ".join(f"{k} = {json.dumps(v)}" for k, v in entry["set"].items())
-    plain = not entry["set"] and entry["label"] == entry["name"]
-    row = f'"{entry["name"]}"' if plain else (
-        f'{{ name = "{entry["name"]}", label = "{entry["label"]}", set = {{ {values} }} }}'
-    )  # fmt: skip
-    wanted = tomllib.loads(text)
-    wanted["methods"].append(entry["name"] if plain else entry)
-    for end in (found.start() for found in re.finditer(r"\n?\]", text)):  # a row's options may have brackets too
-        longer = text[:end] + (f"\n  {row}," if text[end] == "\n" else f", {row}") + text[end:]
-        try:
-            if tomllib.loads(longer) == wanted:
-                return path, longer.encode()
-        except tomllib.TOMLDecodeError:
-            continue
-    raise UsageError(f"{path}: no place found for a row in its methods: add {row} there yourself, and submit again")
+    document = tomlkit.parse(text)
+    methods = document.get("methods")
+    if not isinstance(methods, Array):
+        raise UsageError(f"{path} has no list of methods: it is no board that a row can be added to")
+    row: str | tomlkit.items.InlineTable = entry["name"]
+    if entry["set"] or entry["label"] != entry["name"]:
+        row = tomlkit.inline_table()
+        row.update(entry)
+        row["set"] = tomlkit.inline_table()
+        row["set"].update(entry["set"])
+    if "\n" in methods.as_string():
+        methods.add_line(row, indent="  ", newline=True)
+    else:
+        methods.append(row)
+    return path, tomlkit.dumps(document).encode()

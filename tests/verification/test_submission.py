@@ -219,7 +219,8 @@ def json_of(path: Path) -> float:
     [
         ('["baseline", { name = "catchup", set = { layers = [0, 1] } }]', '[0, 1] } }, "mine"]'),
         ('[\n  "baseline",\n  { name = "catchup", set = { layers = [0] } },\n]', '[0] } },\n  "mine",\n]'),
-        ("[]", None),
+        ("[]", '["mine"]'),
+        ('"baseline"', None),
     ],
 )
 def test_a_row_is_added_where_the_methods_end(tmp_path: Path, methods: str, after: str | None) -> None:
@@ -231,7 +232,7 @@ def test_a_row_is_added_where_the_methods_end(tmp_path: Path, methods: str, afte
     path.write_text(BOARD.replace('["baseline"]', methods))
     entry = {"name": "mine", "label": "mine", "set": {}}
     if after is None:
-        with pytest.raises(UsageError, match="yourself"):
+        with pytest.raises(UsageError, match="has no list of methods"):
             with_entry(tmp_path, "small", entry)
         return
     written, content = with_entry(tmp_path, "small", entry)
