@@ -30,19 +30,23 @@ Verdict = Literal["better", "worse", "not separable"]
 
 @dataclass(frozen=True)
 class Images:
-    """The ``n`` images of the set ``test_set`` (its digest) behind a condition's bits, in their order; ``index`` are
-    their positions in that set, of which all were used, the first ``n``, when it is ``None``."""
+    """The ``n`` images of the set ``test_set`` (its digest) behind a condition's bits, in their order.
+
+    ``index`` are their positions in that set; ``None`` when all of it was used, or, with ``known`` false, when they are
+    some of it and nothing says which.
+    """
 
     test_set: str
     n: int
     index: tuple[int, ...] | None = None
+    known: bool = True
 
     def __post_init__(self) -> None:
         if self.n < 1 or (self.index is not None and not len(set(self.index)) == len(self.index) == self.n):
             raise ValueError(f"index must be the {self.n} images that the bits are of, each once")
 
     def positions(self) -> npt.NDArray[np.int64]:
-        """Return the n positions in the test set."""
+        """Return the n positions in the test set; those in the subset where they are not known."""
         return np.arange(self.n) if self.index is None else np.array(self.index, np.int64)
 
 
@@ -277,8 +281,10 @@ class Comparisons:
 
     A column of several overlapping sets of images of a test set is a sum of means, Σ_g mean_g. Its variance over images
     is that of its linear part: with the residuals r_i = Σ_{g ∋ i} (d_gi − mean_g)/n_g, of images, v_i = Σ r_i² ·
-    N/(N−1), where N is the smallest n_g; for one set this is the formula above. Test sets are independent: each adds a
-    part of its own.
+    N/(N−1), where N is the smallest n_g; for one set this is the formula above. Where nothing says which images a
+    smaller set has, its covariance with another set is taken as the largest that it can be (Cauchy and Schwarz, the
+    smaller set being a random part of the larger): the test is then conservative. Test sets are independent: each adds
+    a part of its own.
 
     Raises :class:`ValueError` when the methods were not scored by the same conditions on the same images.
     """
@@ -328,7 +334,11 @@ class _Moments:
             tables = [table.astype(object) for table in tables]
         self._sums = [table.sum(1).tolist() for table in tables]
         self._shared: dict[tuple[int, int], tuple[int, list[int], list[int], list[list[int]]]] = {}
+        self._unknown: list[tuple[int, int]] = []
         for g, h in combinations_with_replacement(range(len(blocks)), 2):
+            if g != h and not (blocks[g].known and blocks[h].known):
+                self._unknown.append((g, h))
+                continue
             _, at, to = np.intersect1d(
                 blocks[g].positions(), blocks[h].positions(), assume_unique=True, return_indices=True
             )
@@ -339,7 +349,7 @@ class _Moments:
 
     def variance(self, a: int, b: int, n_a: int, n_b: int) -> Fraction:
         """Return the variance over images of the difference of methods ``a`` and ``b``, of n_a and n_b seeds."""
-        total = 0
+        total, squares = 0, {}
         for (g, h), (count, left, right, products) in self._shared.items():
             n_g, n_h = self._size[g], self._size[h]
             # d = n_b·x − n_a·y in units of 1/(n_a·n_b·unit)
@@ -350,7 +360,15 @@ class _Moments:
             dd -= n_a * n_b * (products[a][b] + products[b][a])
             # Σ (n_g·d_g − s_g)(n_h·d_h − s_h) over the shared images
             e = n_g * n_h * dd - n_g * s_h * d_g - n_h * s_g * d_h + count * s_g * s_h
-            total += (1 if g == h else 2) * e * (self._scale**2 // (n_g * n_h)) ** 2
+            e *= (self._scale**2 // (n_g * n_h)) ** 2
+            total += (1 if g == h else 2) * e
+            if g == h:
+                squares[g] = e
+        for g, h in self._unknown:
+            small, large = sorted((self._size[g], self._size[h]))
+            square = squares[g] * squares[h] * small // large
+            root = math.isqrt(square)
+            total += 2 * (root + (root * root < square))
         return Fraction(100 * 100 * total * self.n, (self.n - 1) * self._scale**4 * (n_a * n_b * self._unit) ** 2)
 
 
