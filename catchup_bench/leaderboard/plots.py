@@ -184,15 +184,12 @@ def label_points(axes: Any, labels: list[str], points: list[tuple[float, float]]
 def column(wanted: Sequence[float], height: float, low: float, high: float) -> list[float]:
     """Return the middles of boxes ``height`` high, one above the other between ``low`` and ``high``, as near as can be
     to the ``wanted`` ones, which rise."""
-    from sklearn.isotonic import isotonic_regression
+    from scipy.optimize import isotonic_regression
 
     steps = [k * height for k in range(len(wanted))]
-    free = isotonic_regression(
-        [y - step for y, step in zip(wanted, steps, strict=True)],
-        y_min=low + height / 2,
-        y_max=high - height / 2 - steps[-1],
-    )
-    return [float(y) + step for y, step in zip(free, steps, strict=True)]
+    free = isotonic_regression([y - step for y, step in zip(wanted, steps, strict=True)]).x
+    least, most = low + height / 2, high - height / 2 - steps[-1]
+    return [min(max(float(y), least), most) + step for y, step in zip(free, steps, strict=True)]
 
 
 def svg(figure: Any, name: str, title: str) -> str:

@@ -167,7 +167,7 @@ TAMPERED: list[tuple[Callable[[Any], None], str]] = [
     (number, "its bits say"),
     (seed, "is not that of the run"),
     (digest, "is not that of the run"),
-    (other_run, "this cell of board small is run"),
+    (other_run, "this job of board small is run"),
 ]
 
 
@@ -185,7 +185,7 @@ def test_tampering_is_named(submitted: Clone) -> None:
     method.write_text(MINE)
     for (code, text), (_, words) in zip(said, TAMPERED, strict=True):
         assert code == 4 and words in text and "1 of 2 records do not hold" in text
-    assert changed[0] == 4 and "this cell of board small is run" in changed[1]
+    assert changed[0] == 4 and "this job of board small is run" in changed[1]
 
 
 def test_a_refused_submission_writes_nothing(submitted: Clone) -> None:
