@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from catchup_bench.leaderboard import statistics
-
-from .support import simulate_tiers
+from tests.support import simulate_tiers
 
 ALL = statistics.Images("test", 12)
 SOME = statistics.Images("test", 4, (1, 3, 4, 9))
@@ -102,6 +101,32 @@ def test_weights_beyond_64_bits_stay_exact() -> None:
     plain = statistics.WeightedError({"b": (Fraction(1), ALL)})
     near = statistics.Comparisons({str(i): plain.scores(seeds) for i, seeds in enumerate(bits)}).difference("0", "1")
     assert found.error == pytest.approx(near.error, rel=1e-12) and found.value != near.value
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_unknown_positions_have_the_largest_covariance(seed: int) -> None:
+    """Root mean squares add up, and the test is more conservative than with the positions."""
+    draw, n, small = np.random.default_rng(seed), 200, 40
+    index = tuple(sorted(draw.choice(n, small, replace=False).tolist()))
+    hard = draw.random(n)
+    bits = [[draw.random((2, n)) > hard * error for _ in range(3)] for error in (0.6, 0.9)]
+    found = {}
+    for images in (statistics.Images("t", small, index), statistics.Images("t", small, None, False)):
+        column = statistics.WeightedError(
+            {"all": (Fraction(1, 2), statistics.Images("t", n)), "some": (Fraction(1, 2), images)}
+        )
+        scores = {
+            str(i): column.scores(
+                [{"all": np.packbits(a).tobytes(), "some": np.packbits(b[list(index)]).tobytes()} for a, b in own]
+            )
+            for i, own in enumerate(bits)
+        }
+        found[images.known] = statistics.Comparisons(scores)._sets[0].variance(0, 1, 3, 3)
+    difference = np.mean(bits[1], 0) - np.mean(bits[0], 0)  # of correct bits, for each condition and image
+    parts = [np.sum((d - d.mean()) ** 2) / len(d) ** 2 for d in (difference[0], difference[1][list(index)])]
+    bound = parts[0] + parts[1] + 2 * math.sqrt(parts[0] * parts[1] * small / n)
+    assert float(found[False]) == pytest.approx(100**2 / 4 * bound * small / (small - 1), rel=1e-6)
+    assert found[True] < found[False]
 
 
 def test_what_cannot_be_scored_is_refused() -> None:
