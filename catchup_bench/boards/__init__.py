@@ -90,9 +90,9 @@ class Column(BaseModel):
     """The mean error (or accuracy) over conditions of a setup, or the mean of other columns.
 
     ``conditions`` may name groups, such as ``corruption:noise``, and leave some out (see
-    :mod:`catchup_bench.boards.condition_groups`); ``*`` stands for the five severities of a corruption. ``fpr95``, ``auroc`` and ``aupr`` are those
-    of the maximum softmax probability in a condition of the suite ``ood``. ``paper`` is the column of the paper's
-    tables to stand beside, such as ``T1.mce``.
+    :mod:`catchup_bench.boards.condition_groups`); ``*`` stands for the five severities of a corruption. ``fpr95``,
+    ``auroc`` and ``aupr`` are those of the maximum softmax probability in a condition of the suite ``ood``. ``paper``
+    is the column of the paper's tables to stand beside, such as ``T1.mce``.
     """
 
     model_config = STRICT

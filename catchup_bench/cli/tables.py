@@ -62,7 +62,8 @@ def row_json(t: Table, row: Row) -> dict[str, Any]:
     shown = against_difference(t, row)
     against = None
     if row.against is not None and shown is not None:
-        against = {"verdict": row.against.verdict, **dict(zip(("difference", "low", "high"), map(float, shown)))}
+        difference, low, high = map(float, shown)
+        against = {"verdict": row.against.verdict, "difference": difference, "low": low, "high": high}
     kept = {f.name: getattr(row, f.name) for f in fields(row)}
     return kept | {"values": values, "against": against}
 

@@ -78,7 +78,7 @@ def _against_baseline(t: Table) -> Iterator[str]:
     if not compared:
         yield f"By {t.board.rank}, nothing is said against the baseline: that needs two seeds or more of both."
         return
-    ends = {"better": "better than the baseline", "worse": "worse than it", "not separable": "not separable from it"}
+    ends = {"better": "better than it", "worse": "worse than it", "not separable": "not separable from it"}
     parts = []
     for verdict, words in ends.items():
         if names := [label for label, against in compared.items() if against.verdict == verdict]:

@@ -1,4 +1,4 @@
-"""Compute the rows of a leaderboard from a board and its records: a pure function, without torch and without a clock."""
+"""Compute the rows of a leaderboard from a board and its records: a pure function, without torch and a clock."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

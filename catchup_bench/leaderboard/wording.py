@@ -13,7 +13,8 @@ INSIDE = {True: " ✓", False: " ✗", None: ""}
 
 BESIDE = [
     "Ours − printed = difference. In brackets the 95 % prediction interval: were the printed value the mean of further "
-    "runs of our method, as many as the paper averaged (one where it does not say), it would lie there in 95 % of cases.",
+    "runs of our method, as many as the paper averaged (one where it does not say), it would lie there in 95 % of "
+    "cases.",
     "✓ where it does, ✗ where it does not; no interval for one seed.",
 ]
 

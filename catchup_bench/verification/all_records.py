@@ -17,7 +17,6 @@ from ..suites import make_suites
 from ..system.files import read_json
 from .record import Verdict, contradictions, keep_level, verify_record
 
-
 Protocols = dict[str, tuple[str, Any]]
 """Condition → its suite and protocol."""
 

@@ -120,7 +120,9 @@ def test_the_column_against_the_baseline_is_its_own_family(root: Path) -> None:
         against = rows[label].against
         assert against is not None
         assert against.difference == rows[label].values["both"].mean - rows["baseline"].values["both"].mean
-        assert wording.against_text(made, rows[label]).startswith(f"{against.verdict} {float(against.difference):+.2f} [")
+        assert wording.against_text(made, rows[label]).startswith(
+            f"{against.verdict} {float(against.difference):+.2f} ["
+        )
     page = board_page("tiny", made)
     assert "vs baseline" in page and "in 2 comparisons with the baseline at once" in page
 
@@ -319,7 +321,7 @@ def test_groups_are_those_of_the_suites() -> None:
         ("corruption:nois", "noise"),
         ("coruption:noise", "corruption"),
         ("!frost-*", "nothing before it has frost-1"),
-        ("deformation:rotation\", \"rotation-20", "names something twice"),
+        ('deformation:rotation", "rotation-20', "names something twice"),
     ],
 )
 def test_a_wrong_group_is_one_line_with_what_there_is(root: Path, written: str, words: str) -> None:

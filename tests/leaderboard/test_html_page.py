@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from catchup_bench import boards
 from catchup_bench.cli import app
 from catchup_bench.errors import UsageError
-from catchup_bench.leaderboard import markdown, plots
+from catchup_bench.leaderboard import plots
 from catchup_bench.leaderboard.html_page import html_page, write_html
 from catchup_bench.leaderboard.markdown import board_page
 from catchup_bench.leaderboard.pages import write_pages

@@ -542,7 +542,7 @@ print(sorted((name, str(d)) for name, d in statistics.against(scores, "baseline"
 def test_another_blas_other_threads_and_another_order_give_the_same_bytes() -> None:
     """Every p value to its last bit."""
     settings = [{}, {"OPENBLAS_CORETYPE": "Prescott"}, {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}]
-    settings.append({"NPY_DISABLE_CPU_FEATURES": " ".join(_features())})
+    settings.append({"NPY_DISABLE_CPU_FEATURES": " ".join(cpu_features())})
     outputs = set()
     for order, extra in enumerate(settings):
         words = [sys.executable, "-c", SCRIPT, str(order)]
@@ -552,7 +552,7 @@ def test_another_blas_other_threads_and_another_order_give_the_same_bytes() -> N
     assert len(outputs) == 1 and "better" not in outputs.pop().splitlines()[0]
 
 
-def _features() -> list[str]:
+def cpu_features() -> list[str]:
     """Instruction sets that NumPy chooses at run time here."""
     try:
         from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
