@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
@@ -74,8 +73,9 @@ def html_page(tables: Mapping[str, Table], folder: str = ".") -> str:
     """Return the page; ``folder`` is where the boards' pages and records are, relative to it."""
     script = asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = Environment(autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(asset))
-    environment.filters["urlquote"] = lambda text: quote(text, safe="/#")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True, loader=FunctionLoader(asset)
+    )
     return environment.get_template("page.html").render(
         title=TITLE,
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'",
