@@ -41,25 +41,24 @@ def expand(conditions: Iterable[str]) -> tuple[str, ...]:
     ``*`` stands for the five severities. Raises :class:`UsageError` for an unknown group, and :class:`ValueError` when
     something is left out that was not there.
     """
-    found: list[str] = []
+    names: list[str] = []
     for condition in conditions:
         if not condition.startswith("!"):
-            found += _expand_one(condition)
+            names += _expand_one(condition)
             continue
         out = set(_expand_one(condition[1:]))
-        if not out <= set(found):
-            raise ValueError(f"{condition}: nothing before it has {', '.join(sorted(out - set(found)))}")
-        found = [name for name in found if name not in out]
-    return tuple(found)
+        if not out <= set(names):
+            raise ValueError(f"{condition}: nothing before it has {', '.join(sorted(out - set(names)))}")
+        names = [name for name in names if name not in out]
+    return tuple(names)
 
 
 def _expand_one(condition: str) -> list[str]:
     suite, colon, rest = condition.partition(":")
     if colon:
         group, dash, suffix = rest.partition("-")
-        known = groups()
-        members = known[pick("suite with groups", suite, known)]
-        members = members[pick(f"group of {suite}", group, members)]
+        of_suite = groups()[pick("suite with groups", suite, groups())]
+        members = of_suite[pick(f"group of {suite}", group, of_suite)]
         if suite == "corruption" and not re.match(r"[1-5*](-|$)", suffix):
             dash, suffix = "-*", dash + suffix
         patterns = [f"{member}{dash}{suffix}" for member in members]

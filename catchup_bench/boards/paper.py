@@ -28,8 +28,8 @@ class Printed:
 @cache
 def _printed() -> dict[str, Any]:
     text = resources.files(__package__).joinpath("paper_tables.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    values: dict[str, Any] = json.loads(text)
+    return values
 
 
 def column(name: str) -> Printed:

@@ -116,19 +116,21 @@ def print_sheets(sheets: "list[Sheet]") -> None:
             Console().print(sheet.note, highlight=False)
 
 
-def print_estimate(found: dict[str, Any]) -> None:
+def print_estimate(estimate: dict[str, Any]) -> None:
     """Print the missing runs of a board, and the hours they need."""
     rows = []
-    for s in found["setups"]:
+    for s in estimate["setups"]:
         there = s["data"]["present"]
         hours = "?" if s["hours"] is None else f"{s['hours']:,.1f}"
         passes = f"{s['epochs']} epochs, {s['conditions']} conditions"
         rows.append([s["setup"], str(s["runs"]), passes, "there" if there else "missing", hours])
     print_grid(
-        f"{found['board']}: {len(found['missing'])} runs missing", ["setup", "runs", "each", "data", "hours"], rows
+        f"{estimate['board']}: {len(estimate['missing'])} runs missing",
+        ["setup", "runs", "each", "data", "hours"],
+        rows,
     )
     console = Console(soft_wrap=True, highlight=False)
-    for s in found["setups"]:
+    for s in estimate["setups"]:
         rows_of: dict[str, list[str]] = {}
         for row, seeds in s["cells"].items():
             rows_of.setdefault(", ".join(map(str, seeds)), []).append(row)

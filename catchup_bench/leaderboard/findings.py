@@ -63,11 +63,11 @@ def sentences(t: Table) -> list[str]:
     """Return which differences are real, and where the paper's order holds; nothing when nothing was run."""
     if t.ranking is None:
         return []
-    found = [*_against_baseline(t)]
+    texts = [*_against_baseline(t)]
     for column in t.board.columns:
         if column.paper and column.name in t.rankings:
-            found += _against_paper(t, column, t.rankings[column.name])
-    return found
+            texts += _against_paper(t, column, t.rankings[column.name])
+    return texts
 
 
 def _against_baseline(t: Table) -> Iterator[str]:

@@ -49,7 +49,7 @@ class Head(NamedTuple):
     sorted: bool = False
 
 
-class TableCell(NamedTuple):
+class TableEntry(NamedTuple):
     """What an entry of the table shows, and the value that it is sorted by; one without stays last."""
 
     text: str
@@ -102,7 +102,7 @@ def section(name: str, t: Table, folder: str) -> dict[str, Any]:
         "page": f"{folder}/{name}.md",
         "results": f"{folder}/results/{name}",
         "heads": list(heads(t)),
-        "rows": [{"cells": list(entries(t, row)), "records": row.records} for row in t.rows],
+        "rows": [{"entries": list(entries(t, row)), "records": row.records} for row in t.rows],
         "notes": [*how_to_read(t), *([f"{LEGEND}."] if doubts else [])],
         "plots": list(drawn(name, t)),
         "findings": findings.sentences(t),
@@ -125,7 +125,7 @@ def heads(t: Table) -> Iterator[Head]:
     yield from (Head("cost", LOW_FIRST, True), Head("n", HIGH_FIRST, True), Head("state", HIGH_FIRST, True))
 
 
-def entries(t: Table, row: Row) -> Iterator[TableCell]:
+def entries(t: Table, row: Row) -> Iterator[TableEntry]:
     """Yield what the markdown page shows of a row, the method first as it stays in sight."""
     columns = list(t.board.columns)
     shown = against_difference(t, row)
@@ -135,15 +135,15 @@ def entries(t: Table, row: Row) -> Iterator[TableCell]:
     keys += [row.n, row.state] if row.n else [None, None]
     pairs = list(zip(keys, row_texts(t, row, columns, None), strict=True))
     for i, (key, text) in enumerate([pairs[2], *pairs[:2], *pairs[3:]]):
-        yield TableCell(text, None if key is None else str(key), i > 2)
+        yield TableEntry(text, None if key is None else str(key), i > 2)
 
 
 def drawn(name: str, t: Table) -> Iterator[dict[str, Any]]:
-    """Yield the plots that have something to show. They escape their own text."""
+    """Yield the plots that have something to show, each with its caption."""
     better = "down" if t.board.column(t.board.rank).metric == "error" else "up"
     for image, caption in (
         (plots.intervals(t, name), f"{t.board.rank}, with its 95 % t interval over seeds"),
         (plots.against_cost(t, name), f"{t.board.rank} against cost: {better} and to the left is better"),
     ):
         if image:
-            yield {"image": Markup(image), "caption": caption}
+            yield {"image": image, "caption": caption}

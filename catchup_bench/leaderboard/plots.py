@@ -7,8 +7,9 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from html import escape
 from typing import Any
+
+from markupsafe import Markup, escape
 
 from ..errors import UsageError
 from . import statistics
@@ -25,6 +26,12 @@ THEME = {INK: "ink", MUTED: "muted", LINE: "line", BEST: "best", BASE: "base"}
 
 LONGEST = 22
 """Letters of a label that are shown."""
+
+SVG = Markup(
+    '<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-labelledby="{name}-title">'
+    '<title id="{name}-title">{title}</title>{body}'
+)
+"""Escapes what is put into it."""
 
 GAP = 8
 """Pixels between what is drawn and a label."""
@@ -65,12 +72,12 @@ def drawing() -> Iterator[Any]:
         yield matplotlib
 
 
-def intervals(t: Table, prefix: str) -> str:
+def intervals(t: Table, prefix: str) -> Markup:
     """Draw the ranking column of every method that has it, best first, with its 95 % t interval over seeds, and a
     dashed line at the baseline. Returns an empty string where there is nothing to draw."""
     rows = [row for row in t.rows if t.board.rank in row.values]
     if not rows:
-        return ""
+        return Markup()
     with drawing() as matplotlib:
         figure, axes = canvas(matplotlib, len(rows) * ROW + FOOT + MARGIN)
         labels = [short(row.label) for row in rows]
@@ -92,12 +99,12 @@ def intervals(t: Table, prefix: str) -> str:
         return svg(figure, f"{prefix}-intervals", f"{t.board.title}: {t.board.rank} with its 95 % interval, best first")
 
 
-def against_cost(t: Table, prefix: str) -> str:
+def against_cost(t: Table, prefix: str) -> Markup:
     """Draw the ranking column against the relative time of a step. Returns an empty string where fewer than two methods
     have both."""
     rows = [r for r in t.rows if t.board.rank in r.values and r.cost and math.isfinite(r.cost) and r.cost > 0]
     if len(rows) < 2:
-        return ""
+        return Markup()
     with drawing() as matplotlib:
         figure, axes = canvas(matplotlib, max(300, len(rows) * ROW + FOOT + MARGIN))
         costs, means = [float(r.cost or 0) for r in rows], [float(r.values[t.board.rank].mean) for r in rows]
@@ -192,7 +199,7 @@ def column(wanted: Sequence[float], height: float, low: float, high: float) -> l
     return [min(max(float(y), least), most) + step for y, step in zip(free, steps, strict=True)]
 
 
-def svg(figure: Any, name: str, title: str) -> str:
+def svg(figure: Any, name: str, title: str) -> Markup:
     """Return the figure as an element of a page: ids of its own, a title for those who do not see it, the page's
     colours and fonts, nothing that names another address."""
     out = io.StringIO()
@@ -201,13 +208,10 @@ def svg(figure: Any, name: str, title: str) -> str:
     body = body[body.index(">", body.index("<svg")) + 1 :]
     for unwanted in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r"<!--.*?-->"):
         body = re.sub(unwanted, "", body, flags=re.DOTALL)
-    body = re.sub(r'\bid="', f'id="{name}-', body)
-    body = re.sub(r'xlink:href="#', f'href="#{name}-', body)
-    body = re.sub(r"url\(#", f"url(#{name}-", body)
+    own = escape(name)
+    for reference, kept in ((r'\bid="', 'id="'), (r'xlink:href="#', 'href="#'), (r"url\(#", "url(#")):
+        body = re.sub(reference, f"{kept}{own}-".replace("\\", r"\\"), body)
     body = re.sub(r"(fill|stroke): (#(?:0[1-5]){3})\b", lambda m: f"{m[1]}: var(--{THEME[m[2]]})", body)
     body = re.sub(r"font(-\w+)?: [^;\"]*;? ?", "", body)
     height = round(figure.get_figheight() * 72)
-    return (
-        f'<svg class="plot" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="{name}-title">'
-        f'<title id="{name}-title">{escape(title)}</title>{body.strip()}'
-    )
+    return SVG.format(width=WIDTH, height=height, name=name, title=title, body=Markup(body.strip()))

@@ -195,8 +195,8 @@ def wilson(wrong: int, n: int) -> tuple[float, float]:
     """Return the 95 % Wilson interval of an error of ``wrong`` in ``n``, in percent."""
     from scipy.stats import binomtest
 
-    found = binomtest(wrong, n).proportion_ci(confidence_level=1 - LEVEL, method="wilson")
-    return 100 * float(found.low), 100 * float(found.high)
+    interval = binomtest(wrong, n).proportion_ci(confidence_level=1 - LEVEL, method="wilson")
+    return 100 * float(interval.low), 100 * float(interval.high)
 
 
 def interval(values: Summary) -> tuple[Fraction, Fraction] | None:
@@ -313,10 +313,10 @@ def _of_mean(seeds: Summary) -> Fraction:
 
 
 def _by_test_set(scores: Sequence[Scores]) -> list[list[Images]]:
-    found: dict[str, list[Images]] = {}
+    by_test_set: dict[str, list[Images]] = {}
     for images in scores[0].images if scores else ():
-        found.setdefault(images.test_set, []).append(images)
-    return list(found.values())
+        by_test_set.setdefault(images.test_set, []).append(images)
+    return list(by_test_set.values())
 
 
 class _Moments:
@@ -432,11 +432,11 @@ def _needed(groups: list[int], alike: Sequence[int]) -> list[int]:
 
 
 def _members(mask: int) -> list[int]:
-    found = []
+    members = []
     while mask:
-        found.append(_lowest(mask))
+        members.append(_lowest(mask))
         mask &= mask - 1
-    return found
+    return members
 
 
 def _lowest(mask: int) -> int:
@@ -538,8 +538,8 @@ def against(
     if baseline not in compared.methods:
         return {}
     others = [name for name in compared.methods if name != baseline]
-    found = {name: compared.difference(name, baseline) for name in others}
-    return {name: AgainstBaseline(d.value, *d.interval(LEVEL / len(others))) for name, d in found.items()}
+    differences = {name: compared.difference(name, baseline) for name in others}
+    return {name: AgainstBaseline(d.value, *d.interval(LEVEL / len(others))) for name, d in differences.items()}
 
 
 # --------------------------------------------------------------------------------------------------- planning

@@ -148,13 +148,13 @@ def read_board_records(expected: Mapping[Path, str], folder: Path) -> Records:
     ``expected`` maps the places of the board's grid to digests of runs: a record of another protocol is left out.
     Raises :class:`VerificationFailed` for one that contradicts itself.
     """
-    found: Records = {}
+    records: Records = {}
     for path in records_of_board(folder):
         record = read_record(path)
         if expected.get(path.relative_to(folder)) == job_digest(record):
             place = record_place(folder, path)
-            found.setdefault(place.label, {}).setdefault(place.setup, {})[record.subject.seed] = record
-    return found
+            records.setdefault(place.label, {}).setdefault(place.setup, {})[record.subject.seed] = record
+    return records
 
 
 def check_same_images(records: Records) -> None:
@@ -175,18 +175,18 @@ def images_of(records: Records) -> dict[Key, Images]:
     An outcome without an index is of the whole test set if it has as many images as the condition ``clean``, or as the
     largest one where that was not evaluated; else its positions are unknown.
     """
-    found: dict[Key, tuple[str, Outcome]] = {}
+    first: dict[Key, tuple[str, Outcome]] = {}
     for setups in records.values():
         for setup, by_seed in setups.items():
             for record in by_seed.values():
                 for condition, outcome in record.outcomes.items():
-                    found.setdefault((setup, condition), (record.test_sha256, outcome))
+                    first.setdefault((setup, condition), (record.test_sha256, outcome))
     whole: dict[str, int] = {}
-    for test_set, outcome in found.values():
+    for test_set, outcome in first.values():
         whole[test_set] = max(outcome.n, whole.get(test_set, 0))
-    whole |= {test_set: o.n for (_, condition), (test_set, o) in found.items() if condition == "clean"}
+    whole |= {test_set: o.n for (_, condition), (test_set, o) in first.items() if condition == "clean"}
     images = {}
-    for key, (test_set, outcome) in found.items():
+    for key, (test_set, outcome) in first.items():
         index = outcome.values.get("index")
         known = index is not None or outcome.n == whole[test_set]
         images[key] = Images(test_set, outcome.n, None if index is None else tuple(index), known)
@@ -244,14 +244,14 @@ def record_paths(folder: Path, label: str, setups: Mapping[str, Iterable[int]]) 
 
 def failures(expected: Mapping[Path, str], folder: Path) -> Counter[str]:
     """Count the failed trainings per label, in the board's own protocol and without a record."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for path in failures_of_board(folder):
         record = record_of_failure(path)
         failure = read_json(path, "failure")
         digest = failure.get("digest") if isinstance(failure, dict) else None
         if digest is not None and expected.get(record.relative_to(folder)) == digest and not record.exists():
-            found[record_place(folder, record).label] += 1
-    return found
+            counts[record_place(folder, record).label] += 1
+    return counts
 
 
 def sort_key(board: Board, row: Row) -> tuple[bool, bool, Fraction, float, str]:
@@ -264,7 +264,7 @@ def sort_key(board: Board, row: Row) -> tuple[bool, bool, Fraction, float, str]:
 def doubted(needed: Mapping[str, Iterable[Key]], setups: Mapping[str, Mapping[int, Record]]) -> dict[str, list[str]]:
     """Return the columns with a suspicious outcome in any seed, each with the reasons; ``needed`` are the conditions
     per column."""
-    found: dict[str, list[str]] = {}
+    reasons_of: dict[str, list[str]] = {}
     for setup, by_seed in setups.items():
         for seed, record in sorted(by_seed.items()):
             if not (doubts := suspicions(record.outcomes)):
@@ -272,8 +272,8 @@ def doubted(needed: Mapping[str, Iterable[Key]], setups: Mapping[str, Mapping[in
             for column, keys in needed.items():
                 for condition in sorted(c for s, c in keys if s == setup and c in doubts):
                     reasons = "; ".join(doubts[condition])
-                    found.setdefault(column, []).append(f"{condition}, seed {seed}: {reasons}")
-    return found
+                    reasons_of.setdefault(column, []).append(f"{condition}, seed {seed}: {reasons}")
+    return reasons_of
 
 
 def read_costs(board: Board, folder: Path) -> dict[str, float]:

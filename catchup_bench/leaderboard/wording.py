@@ -61,10 +61,10 @@ def against_difference(t: Table, row: Row) -> tuple[Fraction, Fraction, Fraction
     points; ``None`` where the two are not compared."""
     if row.against is None:
         return None
-    found = row.against
+    compared = row.against
     if t.board.column(t.board.rank).metric == "error":
-        return found.difference, found.low, found.high
-    return -found.difference, -found.high, -found.low
+        return compared.difference, compared.low, compared.high
+    return -compared.difference, -compared.high, -compared.low
 
 
 def against_text(t: Table, row: Row) -> str:
@@ -137,17 +137,17 @@ def paper_notes(t: Table) -> list[str]:
     return [*sorted(notes), *paper.inconsistencies({paper.column(c.paper).table for c in columns})]
 
 
-def beside_text(found: findings.Beside | None) -> str:
+def beside_text(values: findings.Beside | None) -> str:
     """Return a value, the printed one, their difference, and whether the prediction interval holds it."""
-    if found is None:
+    if values is None:
         return ""
-    text = f"{decimal(found.ours)} − {decimal(found.printed)} = {decimal(found.difference, plus=True)}"
-    return text if found.interval is None else f"{text}{INSIDE[found.inside]} {interval_text(found.interval)}"
+    text = f"{decimal(values.ours)} − {decimal(values.printed)} = {decimal(values.difference, plus=True)}"
+    return text if values.interval is None else f"{text}{INSIDE[values.inside]} {interval_text(values.interval)}"
 
 
 def setup_texts(t: Table) -> list[tuple[str, str]]:
     """Return the name of each setup, and what is trained and evaluated in it."""
-    found = []
+    texts = []
     for setup in t.board.setups:
         share = f", {setup.fraction:.0%} of the training images" if setup.fraction < 1 else ""
         options = f" with {', '.join(t.board.set)}" if t.board.set else ""
@@ -155,5 +155,5 @@ def setup_texts(t: Table) -> list[tuple[str, str]]:
             f"{setup.dataset}{share}; {setup.model} of width {setup.width}; recipe {setup.recipe}; "
             f"suites {', '.join(setup.suites)}{options}"
         )
-        found.append((setup.name, text))
-    return found
+        texts.append((setup.name, text))
+    return texts

@@ -26,17 +26,17 @@ Named = tuple[str, Outcome]
 
 def suspicions(outcomes: Mapping[str, Outcome]) -> dict[str, list[str]]:
     """Return what is suspicious per condition; conditions without a suspicion are left out."""
-    found = {name: list(o.values.get("suspicious", [])) for name, o in outcomes.items()}
+    reasons_of = {name: list(o.values.get("suspicious", [])) for name, o in outcomes.items()}
     attacks = [(name, o) for name, o in outcomes.items() if o.suite in ORDER]
     for weak, strong in (pair for pair in permutations(attacks, 2) if _stronger(*(o for _, o in pair))):
         if (lost := points_lost(weak[1], strong[1])) > POINTS:
-            found[strong[0]].append(f"{lost:.2f} points weaker than {weak[0]} on the same images")
+            reasons_of[strong[0]].append(f"{lost:.2f} points weaker than {weak[0]} on the same images")
     for small, large in _growing(attacks):
         if (lost := points_lost(small[1], large[1])) > POINTS:
-            found[large[0]].append(f"{lost:.2f} points weaker than {small[0]}, in a larger ball")
+            reasons_of[large[0]].append(f"{lost:.2f} points weaker than {small[0]}, in a larger ball")
         elif _loss(large[1]) < _loss(small[1]) * (1 - POINTS / 100):
-            found[large[0]].append(f"lower loss than {small[0]}, in a larger ball")
-    return {name: reasons for name, reasons in found.items() if reasons}
+            reasons_of[large[0]].append(f"lower loss than {small[0]}, in a larger ball")
+    return {name: reasons for name, reasons in reasons_of.items() if reasons}
 
 
 def points_lost(a: Outcome, b: Outcome) -> float:

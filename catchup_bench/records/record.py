@@ -111,26 +111,26 @@ class Record(BaseModel):
     @property
     def subject(self) -> Run | ExternalNetwork:
         """Return the run, or the network that was loaded."""
-        found = self.run or self.loaded
-        assert found is not None
-        return found
+        network = self.run or self.loaded
+        assert network is not None
+        return network
 
     def problems(self) -> list[str]:
         """Return what contradicts itself in the record: the first level of verification."""
-        found = []
+        problems = []
         if self.digest != self.subject.digest:
-            found.append(f"digest {self.digest} is not that of the run, {self.subject.digest}")
+            problems.append(f"digest {self.digest} is not that of the run, {self.subject.digest}")
         for name, outcome in self.outcomes.items():
             if not 0 <= outcome.provenance < len(self.evaluated):
-                found.append(f"{name}: nothing says what evaluated it")
+                problems.append(f"{name}: nothing says what evaluated it")
             try:
                 correct = int.from_bytes(outcome.packed()).bit_count()
             except ValueError:
-                found.append(f"{name}: its bits are damaged, or not of {outcome.n} images")
+                problems.append(f"{name}: its bits are damaged, or not of {outcome.n} images")
                 continue
             if correct != outcome.correct:
-                found.append(f"{name}: {outcome.correct} stated as correct, its bits say {correct}")
-        return found
+                problems.append(f"{name}: {outcome.correct} stated as correct, its bits say {correct}")
+        return problems
 
 
 def parse_record(values: Any, path: Path) -> Record:

@@ -81,10 +81,10 @@ def cost_file(folder: Path, setup: str) -> Path:
 
 def record_files(root: Path) -> list[Path]:
     """Return every record under ``root``, sorted. Raises :class:`NothingSelected` when there is none."""
-    found = sorted(results_folder(root).glob("*/*/*/seed*.json"))
-    if not found:
+    paths = sorted(results_folder(root).glob("*/*/*/seed*.json"))
+    if not paths:
         raise NothingSelected(f"no records in {results_folder(root)}: run a board first")
-    return found
+    return paths
 
 
 def find_root(given: Path | None) -> Path:

@@ -27,15 +27,15 @@ def find_problems(root: Path, marks: bool = True) -> Iterator[tuple[Path, str]]:
     With ``marks`` also marks of verification that are of other bytes than their records have now.
     """
     folder = results_folder(root)
-    found: dict[str, dict[Path, Job]] = {}
+    jobs: dict[str, dict[Path, Job]] = {}
     protocols: dict[tuple[str, str], Protocols] = {}
     setups: dict[Path, dict[Path, Record]] = {}
     for path in record_files(root):
         name = path.relative_to(folder).parts[0]
         try:
-            if name not in found:
+            if name not in jobs:
                 board = boards.load(name)
-                found[name] = {job.path: job for job in jobs_of(board)}
+                jobs[name] = {job.path: job for job in jobs_of(board)}
                 protocols |= {(name, s.name): needed_protocols(board, s) for s in board.setups}
             record = parse_record(read_json(path, "record"), path)
             marked = changed_since_marked(path) if marks else []
@@ -44,7 +44,7 @@ def find_problems(root: Path, marks: bool = True) -> Iterator[tuple[Path, str]]:
             continue
         yield from ((path, text) for text in [*record.problems(), *contradictions(record), *marked])
         setups.setdefault(path.parent.parent, {})[path] = record
-        job = found[name].get(path.relative_to(folder / name))
+        job = jobs[name].get(path.relative_to(folder / name))
         if job is None:
             yield path, f"board {name} has no such job: its rows, setups and seeds are in {name}.toml"
         elif job_digest(record) != job.run.digest:
