@@ -14,8 +14,8 @@ import pytest
 from catchup_bench import boards
 from catchup_bench.boards.grid import Job, jobs_of
 from catchup_bench.errors import Busy, OutOfTime, RunFailed, UsageError
-from catchup_bench.jobs import ray_cluster, ray_tasks
 from catchup_bench.jobs.job import Deadline, Ledger, Workspace, has_failed, missing_jobs
+from catchup_bench.jobs import ray_cluster, ray_tasks
 from catchup_bench.jobs.local import run_locally
 from catchup_bench.jobs.ray_cluster import Cluster, connect, gpus_per_run, ping
 from catchup_bench.jobs.ray_tasks import (

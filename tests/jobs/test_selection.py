@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from catchup_bench import boards
 from catchup_bench.boards.grid import jobs_of
 from catchup_bench.errors import OutOfTime, UsageError
-from catchup_bench.jobs import selection
 from catchup_bench.jobs.job import Deadline
+from catchup_bench.jobs import selection
 from tests.cli.test_cli import TINY
 from tests.conftest import Cli, as_json
 
