@@ -4,8 +4,8 @@ A method turns a batch into a loss. ``plan`` makes the host-side choices of a st
 and returns something small and hashable out of a finite set; ``loss`` does everything else on the device, without
 reading a device value on the host, so that a step can be captured as one graph per plan.
 
-Terms: ``x`` is a B×3×H×W batch of images in [0,1]; ``y`` int64 labels of length B; ``lam`` is λ, the weight of the
-image's own label; ``perm`` pairs image *i* with image ``perm[i]``.
+Terms: ``x`` is a B×3×H×W batch of images in [0,1], or around it where a recipe changes colours; ``y`` int64 labels of
+length B; ``lam`` is λ, the weight of the image's own label; ``perm`` pairs image *i* with image ``perm[i]``.
 """
 
 from abc import ABC, abstractmethod

@@ -50,11 +50,16 @@ def transport(cost: Tensor, eps: float, steps: int, tolerance: float) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class AlignMixup(Mixup):
-    """Input mixup, or interpolation of last feature maps after optimal transport has aligned their positions.
+    """Mix inputs, or last feature maps after optimal transport has aligned their positions.
 
     At the last map, A and A' (C×r), the transport plan times r is R, detached; a coin says whether λA + (1-λ)A'Rᵀ
-    ("partner" is moved) or λAR + (1-λ)A' ("sample" is moved) is pooled. λ ~ Beta(α, α) per batch with α = 2 on all
-    sets, ε = 0.1 and at most 100 iterations: the released code. No ``layers`` given means input and last map.
+    ("partner" is moved) or λAR + (1-λ)A' ("sample" is moved) is pooled. λ ~ Beta(α, α) per batch. No ``layers`` given
+    means input and last map.
+
+    Defaults: α = 2, ε = 0.1 and at most 100 iterations, for all sets: the released code.
+    Deviations: none from the released code; the paper's variant with an autoencoder is not released, and not here.
+    Pitfalls: a network must end in global average pooling and one linear layer. Where the sample is moved, λ = 1 does
+      not give its own map back.
     """
 
     title = "AlignMixup"

@@ -11,7 +11,13 @@ from catchup_bench.method import Method, Network, one_hot, soft_loss
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline(Method):
-    """Cross-entropy on the augmented images."""
+    """Train with cross-entropy on the augmented images.
+
+    Defaults: none of its own; the recipe has them all.
+    Deviations: the released codes of Manifold Mixup, PuzzleMix and Co-Mixup train their plain network with binary
+      cross-entropy on the softmax, which is ``criterion`` = ``bce``.
+    Pitfalls: mixups take more epochs to converge (CutMix paper, §4.1.1), so on a short schedule it may beat them.
+    """
 
     title = "Baseline"
     paper = "empirical risk minimisation"

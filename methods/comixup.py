@@ -39,14 +39,19 @@ def partitions(count: int, part: int, device: torch.device) -> list[Tensor]:
 
 @dataclass(frozen=True, kw_only=True)
 class CoMixup(SaliencyMixup):
-    """A partition of ``part`` images becomes as many mixed ones: every cell of every output shows one image, or the
+    """Turn a partition of ``part`` images into as many mixed ones: every cell of every output shows one image, or the
     mean of two, so that outputs are salient and smooth (``beta``) and together use the inputs evenly (``gamma``).
 
     An input that other outputs show more than ``tau`` images' worth of pays for each cell; ``omega`` weighs the
     distance between the inputs' salient places in that. ``eta`` weighs a prior drawn from Dirichlet(α) for each
-    partition. ``niter`` rounds over the outputs, each solved exactly among the ``labels`` best labels. Values of the
-    released code, for all sets. The last partition may be smaller; the grid of ``blocks`` cells is halved until it
-    divides the image. The released code diverges at its learning rate of 0.2 when BCE is replaced by CE: use 0.1.
+    partition. ``niter`` rounds over the outputs are made.
+
+    Defaults: the README of the released code, for all sets.
+    Deviations: each output is solved exactly among the ``labels`` best labels, where the released code makes swap
+      moves. Cross-entropy, where it has binary cross-entropy on the softmax: ``criterion`` = ``bce``. The last
+      partition may be smaller.
+    Pitfalls: at the released learning rate of 0.2 training diverges with cross-entropy (issue 6 of its repository): use
+      0.1. The grid of ``blocks`` cells is halved until it divides the image.
     """
 
     title = "Co-Mixup"

@@ -45,10 +45,12 @@ class BlockDrop(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class DropBlock(Baseline):
-    """DropBlock after each of the last ``groups`` stages, a share 1 - ``keep`` of their maps in blocks of ``block``
-    pixels.
+    """Drop a share 1 - ``keep`` of the maps after each of the last ``groups`` stages, in blocks of ``block`` pixels.
 
-    Two groups is the paper's placement on ImageNet; 0.9 and 4 are recalled for PyramidNet on CIFAR, unverified.
+    Defaults: 0.9 and 4 are the CutMix paper's on PyramidNet-200 (§4.1.2); two groups is the paper's placement on
+      ImageNet.
+    Deviations: the share is the same from the first step on, where the paper lets it grow.
+    Pitfalls: a map smaller than a block is one block. The stages of a network must be sequences of blocks.
     """
 
     title = "DropBlock"

@@ -61,13 +61,18 @@ def farthest_cycle(maps: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class GuidedMixup(SaliencyMixup):
-    """Pixel by pixel, each image and its partner weigh in by their saliency: x̃ = Mx + (1-M)x', M = s/(s+s'); the
-    label by the mean of M. Partners are images whose salient regions lie apart.
+    """Weigh each image and its partner, pixel by pixel, by their saliency: x̃ = Mx + (1-M)x', M = s/(s+s'); the label
+    by the mean of M. Partners are images whose salient regions lie apart.
 
-    ``saliency`` is ``sr``, the spectral residual of the image, with ``prob`` 0.5, or ``ap``, the gradient of the
-    loss in training mode, with 0.8: what no ``prob`` means. The released CIFAR code pairs at random, because a wrong
-    name is passed to its pairing function: ``official``; the paper, and the authors' fine-grained code, pair as
-    above. ``clean_lam`` concerns ``ap`` alone (1 on Tiny-ImageNet).
+    ``saliency`` is ``sr``, the spectral residual of the image, or ``ap``, the gradient of the loss in training mode.
+
+    Defaults: ``prob`` is 0.5 for ``sr`` and 0.8 for ``ap``, which no ``prob`` means; ``clean_lam``, which concerns
+      ``ap`` alone, is 1 on Tiny-ImageNet: the released code.
+    Deviations: the released CIFAR code pairs at random, because a wrong name is passed to its pairing function:
+      ``official``; the paper, and the authors' fine-grained code, pair as above. Cross-entropy, where it has binary
+      cross-entropy on the softmax: ``criterion`` = ``bce``.
+    Pitfalls: pairing goes from image to image, so its time grows with the batch. ``ap`` updates BatchNorm's running
+      statistics twice a step.
     """
 
     title = "GuidedMixup"

@@ -16,9 +16,13 @@ def blend(h: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class InputMixup(Mixup):
-    """x̃ = λx + (1-λ)x', ỹ = λy + (1-λ)y', one λ ~ Beta(α, α) per batch.
+    """Mix images and labels: x̃ = λx + (1-λ)x', ỹ = λy + (1-λ)y', one λ ~ Beta(α, α) per batch.
 
-    α = 0.2 is what the group of the Catch-up Mix paper lists for mixup; the original CIFAR code uses 1.
+    Defaults: α = 0.2 is what the fine-grained code of the Catch-up Mix group lists for mixup, and PuzzleMix's README on
+      Tiny-ImageNet. The original CIFAR code, PuzzleMix's README on CIFAR-100, the CutMix paper and OpenMixup take 1.
+    Deviations: none.
+    Pitfalls: libraries call other things mixup: timm smooths labels and pairs by flipping the batch, torchvision pairs
+      by rolling it.
     """
 
     title = "InputMixup"

@@ -13,10 +13,13 @@ from .inputmixup import blend
 
 @dataclass(frozen=True, kw_only=True)
 class ManifoldMixup(Mixup):
-    """λh + (1-λ)h' at a random one of three places: the input, after the first and after the second residual stage.
+    """Mix λh + (1-λ)h' at a random one of three places: the input, after the first and after the second residual stage.
 
-    The stem is not one of them, as in the released code (``layers`` counts it as 1). α is 2 in the released CIFAR
-    commands, 0.2 on Tiny-ImageNet.
+    Defaults: α is 2 in the released CIFAR commands, 0.2 on Tiny-ImageNet; 0.2 on ImageNet and 2 elsewhere are
+      proposals. The CutMix paper takes 1 on PyramidNet-200 and on ImageNet. The places are those of the released code.
+    Deviations: cross-entropy, where the released code has binary cross-entropy on the softmax: ``criterion`` = ``bce``.
+    Pitfalls: ``layers`` counts the stem as 1, which is not one of the places, so the paper's layers 1 and 2 are 2 and
+      3.
     """
 
     title = "Manifold Mixup"

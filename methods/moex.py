@@ -26,12 +26,14 @@ def exchange(h: Tensor, perm: Tensor, eps: float) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class MoEx(Mixup):
-    """After the stem, each sample takes on its partner's positional moments; its own label keeps the fixed weight
-    ``lam``.
+    """Give each sample its partner's positional moments after the stem; its own label keeps the fixed weight ``lam``.
 
-    One pass through the stem and one swap, as in the released ImageNet code (the CIFAR code runs the stem twice).
-    λ = 0.5 with ``prob`` 0.25 on CIFAR and 0.9 with 1 on ImageNet are the released settings; 0.9 with 0.5 elsewhere
-    is a proposal, as nothing is stated.
+    Defaults: λ = 0.5 with ``prob`` 0.25 on CIFAR and 0.9 with 1 on ImageNet are the released settings; 0.9 with 0.5
+      elsewhere is a proposal, as nothing is stated.
+    Deviations: one pass through the stem and one swap, as in the released ImageNet code; the CIFAR code runs the stem
+      twice, which updates its BatchNorm twice.
+    Pitfalls: λ is fixed and no share of the image, whose content stays its own. The released setting for CIFAR was
+      chosen for PyramidNet-200.
     """
 
     title = "MoEx"

@@ -44,15 +44,21 @@ def borders(own: Tensor, other: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class PuzzleMix(SaliencyMixup):
-    """A mask of ``labels`` levels on a b×b grid (b drawn from ``blocks``) keeps what is salient in either image and
-    is smooth where the images are; then salient patches are moved into the cells that the mask keeps.
+    """Keep by a mask of ``labels`` levels on a b×b grid (b drawn from ``blocks``) what is salient in either image,
+    smoothly where the images are smooth; then move salient patches into the cells that the mask keeps.
 
     λ ~ Beta(α, α) per batch is the prior of the mask, ``eta`` its weight; ``beta`` and ``gamma`` weigh smoothness of
     the mask and of the pixels, compared as means over ``neigh``² pixels. ``t_eps`` is the price of moving a patch
-    across the image, ``t_size`` the patch's side in pixels (0: the block's). Values of the released code (README of
-    CIFAR-100 and Tiny-ImageNet; ``imagenet/``), and for fine-grained sets of the code of GuidedMixup's authors. The
-    mask problem is solved exactly up to b = 4 and by dual ascent (``iterations``) beyond, where the released code
-    calls swap moves on integers that can overflow. b is halved until it divides the image.
+    across the image, ``t_size`` the patch's side in pixels (0: the block's).
+
+    Defaults: the released code (the plain commands of its README for CIFAR-100 and Tiny-ImageNet; ``imagenet/``), and
+      for fine-grained sets the code of GuidedMixup's authors.
+    Deviations: the mask problem is solved exactly up to b = 4 and by dual ascent (``iterations``) beyond, where the
+      released code calls swap moves on integers that can overflow. Cross-entropy, where it has binary cross-entropy on
+      the softmax (``criterion`` = ``bce``) for CIFAR and Tiny-ImageNet. Its adversarial noise, an option for other rows
+      of its paper, is left out.
+    Pitfalls: the label's weight is the mask's mean, for which λ is only a prior. Images must be square with an even
+      side; b is halved until it divides it.
     """
 
     title = "PuzzleMix"

@@ -68,13 +68,18 @@ def region_features(h: Tensor, box: Box) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class RecursiveMix(Method):
-    """The previous step's mixed images, shrunk into a box, are pasted over the current ones (image i over image i),
-    with their mixed targets; a second head has to say of that box what the network said of it one step ago.
+    """Paste the previous step's mixed images, shrunk into a box, over the current ones (image i over image i), with
+    their mixed targets; a second head has to say of that box what the network said of it one step ago.
 
     The box's share is uniform in (0, ``alpha``), λ is what it leaves of the image, and the consistency term weighs
-    ``omega``·(1 - λ). The first batch of an epoch is plain. α = 0.5, ω = 0.1 on CIFAR and 0.5 on ImageNet are the
-    released settings; Tiny-ImageNet as CIFAR and the fine-grained sets as ImageNet are a proposal.
-    ``share_head`` reads the box with the network's own classifier.
+    ``omega``·(1 - λ). The first batch of an epoch is plain. ``share_head`` reads the box with the network's own
+    classifier.
+
+    Defaults: α = 0.5, ω = 0.1 on CIFAR and 0.5 on ImageNet are the released settings; Tiny-ImageNet as CIFAR and the
+      fine-grained sets as ImageNet are a proposal.
+    Deviations: the precision is the recipe's, where the released code always runs under autocast.
+    Pitfalls: a network must end in global average pooling and one linear layer; the second head is trained and not used
+      in evaluation. A batch depends on the one before it, so the memory of one more batch is needed.
     """
 
     title = "RecursiveMix"

@@ -65,12 +65,15 @@ def boxes_around_peaks(saliency: Tensor, lam: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class SaliencyMix(Mixup):
-    """CutMix with each box around the most salient pixel of the partner: λ ~ Beta(α, α) per batch, corrected per image
-    to the share of pixels kept.
+    """Mix as CutMix, with each box around the most salient pixel of the partner: λ ~ Beta(α, α) per batch, corrected
+    per image to the share of pixels kept.
 
-    This is the method as the paper describes it. The released code computes one map per batch, and reads float32
-    images as bytes, which leaves little of their content in the map; ``official`` stands for it with one box per
-    batch around a uniform centre, that is, CutMix. ``prob`` is 0.5 on CIFAR and 1 elsewhere, as in the released code.
+    Defaults: α = 1 and ``prob`` 0.5 on CIFAR, 1 elsewhere: the README of the released code.
+    Deviations: this is the method as the paper describes it. The released code computes one map per batch, and reads
+      float32 images as bytes, which leaves little of their content in the map; ``official`` stands for it with one box
+      per batch around a uniform centre, that is, CutMix.
+    Pitfalls: published numbers, also those of other papers and of OpenMixup, are of the released code: compare them
+      with ``official``.
     """
 
     title = "SaliencyMix"

@@ -72,13 +72,18 @@ def batch_statistics(net: Network) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class SnapMix(Mixup):
-    """A box of the partner, at a place and of a size of its own, is resized into a box of the image; either label
-    weighs as much as its class activation map says the region meant.
+    """Resize a box of the partner, at a place and of a size of its own, into a box of the image; weigh either label by
+    what its class activation map says the region meant.
 
     λ, λ' ~ Beta(α, α) give the two boxes, one pair per batch. The maps come from a forward pass of the clean batch
-    without gradients; as in the released code it is in training mode and counts for BatchNorm's running statistics,
-    unless ``bn_once``. α = 5 on the fine-grained sets with ``prob`` 1 is the released fine-tuning setting, and what
-    the Catch-up Mix group's fine-grained code names; training from scratch in the released README takes 1 with 0.5.
+    without gradients.
+
+    Defaults: α = 5 on the fine-grained sets with ``prob`` 1 is the released fine-tuning setting, and what the Catch-up
+      Mix group's fine-grained code names; training from scratch in the released README takes 1 with 0.5.
+    Deviations: none; as in the released code the pass is in training mode and counts for BatchNorm's running
+      statistics, unless ``bn_once``.
+    Pitfalls: a network must end in global average pooling and one linear layer. The weights of an image's two labels
+      need not sum to 1, so losses cannot be compared with other methods'.
     """
 
     title = "SnapMix"

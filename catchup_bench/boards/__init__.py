@@ -72,7 +72,10 @@ class ExternalEntry(BaseModel):
 
 
 class Setup(BaseModel):
-    """What is trained and evaluated: dataset, model, recipe, suites. Columns name it when a board has several."""
+    """What is trained and evaluated: dataset, model, recipe, suites. Columns name it when a board has several.
+
+    ``set`` are options of methods in this set-up alone, such as ``cutmix.alpha=0.2``; a row's own ``set`` comes first.
+    """
 
     model_config = STRICT
     name: str = Field("", pattern=FOLDER_NAME, max_length=64)
@@ -83,7 +86,12 @@ class Setup(BaseModel):
     variant: str | None = None
     recipe: str
     overrides: dict[str, Any] = {}
+    set: tuple[str, ...] = ()
     suites: tuple[str, ...]
+
+    def options_of(self, method: str) -> dict[str, Any]:
+        """Return the options that ``set`` gives to ``method``."""
+        return parse_settings(self.set).get(method, {})
 
 
 class Column(BaseModel):
@@ -161,6 +169,11 @@ class Board(BaseModel):
                 raise ValueError(f"column {column.name!r}: no setup {column.setup!r}")
             if not {self.column(n).metric for n in column.mean_of} <= set(BY_IMAGE):
                 raise ValueError(f"column {column.name!r}: a mean is of errors and accuracies")
+        for setup in self.setups:
+            if others := parse_settings(setup.set).keys() - {e.own for e in self.methods}:
+                raise ValueError(
+                    f"setup {setup.name!r} sets options of {min(others)}, which is no method of this board"
+                )
         for entry in self.loaded:
             if entry.setup and entry.setup not in setups:
                 raise ValueError(f"{entry.label}: no setup {entry.setup!r}")

@@ -33,6 +33,7 @@ def jobs_of(board: Board) -> Iterator[Job]:
     for setup in board.setups:
         for seed in board.seeds:
             for entry in board.methods:
+                options = {**setup.options_of(entry.own), **entry.set}
                 run = make_run(
                     entry.name,
                     setup.dataset,
@@ -43,7 +44,7 @@ def jobs_of(board: Board) -> Iterator[Job]:
                     overrides=setup.overrides,
                     fraction=setup.fraction,
                     seed=seed,
-                    settings={entry.own: entry.set} if entry.set else {},
+                    settings={entry.own: options} if options else {},
                 )
                 yield Job(run=run, setup=setup.name, label=entry.row, suites=setup.suites)
     for external in board.loaded:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..system.environment import wait_passively
 from .bench import bench
 from .data import data_app
 from .doctor import doctor
@@ -37,6 +38,7 @@ command(app, "list")(list_)
 def root_options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
+    wait_passively()
     if version:
         from .. import __version__
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DataDir, Device, DryRun, Engine, Json, ModelName, Runs, Set, Variant, Width, show
+from .options import DataDir, Device, DryRun, Engine, Json, ModelName, Runs, Set, Threads, Variant, Width, show
 
 if TYPE_CHECKING:
     from ..evaluation.subject import EvaluatedModel
@@ -33,6 +33,7 @@ def evaluate(
     data_dir: DataDir = None,
     device: Device = "auto",
     engine: Engine = "auto",
+    threads: Threads = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -45,10 +46,10 @@ def evaluate(
     part = Slice.parse(slice_)
     from .. import data
     from ..engines import choose_engine
-    from ..evaluation.evaluate import evaluate, select_runs, usable_runs
+    from ..evaluation.evaluate import evaluate, select_runs
     from ..evaluation.subject import model_of_checkpoint, trained_model
     from ..plugins import parse_settings
-    from ..records.outcomes import lacking_conditions, read_stored
+    from ..records.outcomes import lacking_in, read_stored
     from ..runs.folder import read_run
     from ..runs.make import model_spec
     from ..suites import make_suites, resolve_suites
@@ -64,17 +65,15 @@ def evaluate(
     engine = choose_engine(engine, where)
     subjects: list[tuple[Path, str, Callable[[], EvaluatedModel]]]
     if checkpoint is None:
-        folders = select_runs(runs, which, suites, data_dir, part)
-        if not which:
-            folders, left_out = usable_runs(folders)
-            typer.echo("".join(f"{line}\n" for line in left_out), err=True, nl=False)
+        folders, left_out = select_runs(runs, which, suites, data_dir, part)
+        typer.echo("".join(f"{line}\n" for line in left_out), err=True, nl=False)
         subjects = [(f, read_run(f).dataset.name, functools.partial(trained_model, f, where)) for f in folders]
     else:
         spec = model_spec(model, width, variant, data.get(dataset)) if model and dataset else None
         subject = model_of_checkpoint(checkpoint, spec, dataset, runs, data_dir, where)
         subjects = [(subject.folder, subject.dataset, lambda: subject)]
     resolved = {folder: resolve_suites(suites, of, data_dir) for folder, of, _ in subjects}
-    todo = {folder: lacking_conditions(folder, found, part) for folder, found in resolved.items()}
+    todo = {folder: lacking_in(folder, found, part) for folder, found in resolved.items()}
     if dry_run:
         for _, _, make in subjects:
             make()
@@ -84,11 +83,11 @@ def evaluate(
         return typer.echo("\n".join(f"{f} lacks {len(c)} conditions: {', '.join(c)}" for f, c in lacking.items()))
     outcomes: dict[Path, dict[str, Outcome]] = {}
     with EvaluationBar("evaluating", quiet=as_json) as bar:
-        bar.start([(n, s.passes(c)) for f, by in todo.items() for n, s in resolved[f].items() for c in by[n]])
+        bar.begin([(n, s.passes(c)) for f, by in todo.items() for n, s in resolved[f].items() for c in by[n]])
         for folder, _, make in subjects:
             outcomes[folder] = evaluate(
                 make(), resolved[folder], device=where, data_dir=data_dir, part=part, engine=engine,
-                tell=lambda condition, o: bar.finished(condition, o.error, o.suite),
+                progress=bar, threads=threads,
             )  # fmt: skip
     if engine == "graphs":
         reasons = {s.provenance.get("eager") for f in outcomes for s in read_stored(f).values()} - {None}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .list import show_catalog
-from .options import DataDir, Device, DryRun, Engine, Json, Root, Runs, Workers, command, show
+from .options import DataDir, Device, DryRun, Engine, Json, Root, Runs, Threads, Workers, command, show
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,7 @@ def leaderboard_run(
     data_dir: DataDir = None,
     device: Device = "auto",
     engine: Engine = "auto",
+    threads: Threads = None,
     workers: Workers = None,
     on: Annotated[
         str, typer.Option(help="local, or ray: as tasks of a Ray cluster, whose nodes have this package.")
@@ -73,7 +74,7 @@ def leaderboard_run(
     where = choose_device(device if cluster is None else "cpu")  # a cluster's head may have no GPU
     engine = choose_engine(engine, where) if cluster is None else engine
     until = time.time() + selection.seconds(time_budget) if time_budget else None
-    workspace = Workspace(runs, find_root(root), record_name(board, recipe), data_dir, where.type, engine)
+    workspace = Workspace(runs, find_root(root), record_name(board, recipe), data_dir, where.type, engine, threads)
     work = plan_board(board, workspace, recipe=recipe, choices=[*only, *more], share=share, retry_failed=retry_failed)
     if print_:
         return show_commands(work, as_json)

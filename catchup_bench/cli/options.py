@@ -29,6 +29,16 @@ Engine = Annotated[
     ),
 ]
 
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=256,
+        help="CPU threads of a run. By default 1 for small networks and 4 for larger ones, whatever the machine: "
+        "another number ends in other weights.",
+    ),
+]
+
 Set = Annotated[list[str], typer.Option("--set", help="owner.key=value: an option of the method, recipe or a suite.")]
 
 Root = Annotated[Path | None, typer.Option(help="Folder that holds leaderboards/.")]

@@ -3,12 +3,16 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ..boards.grid import Job
+from ..system.progress import NoProgress
+
+if TYPE_CHECKING:
+    from ..boards.grid import Job
+    from ..records.record import Outcome
 
 PLAIN_SECONDS = 10.0
 
@@ -46,7 +50,7 @@ class Bar:
             self.told = time.monotonic()
 
 
-class TrainingBar(Bar):
+class TrainingBar(Bar, NoProgress):
     """Loss, test accuracy, images/s and the time left of one run."""
 
     images, note = 0, ""
@@ -93,11 +97,11 @@ class BoardBar(Bar):
                 self.rows[name] = self.progress.add_task(f"  {name}", total=1.0, note=where)
             self.progress.update(self.rows[name], completed=share, note=where)
 
-    def finished(self, job: Job, seconds: float) -> None:
+    def finished(self, job: "Job", seconds: float) -> None:
         self.say(f"  {job.label} seed {job.run.seed}: {seconds:.0f} s")
 
 
-class EvaluationBar(Bar):
+class EvaluationBar(Bar, NoProgress):
     """How many conditions are done, the error of the last one, and the time left.
 
     What is left is told from what its suite's conditions took so far; of a suite that has not begun, from the number
@@ -107,7 +111,7 @@ class EvaluationBar(Bar):
     even = False
     done, since = 0, 0.0
 
-    def start(self, passes: Sequence[tuple[str, float]]) -> None:
+    def begin(self, passes: Sequence[tuple[str, float]]) -> None:
         """``passes``: the suite, and roughly the passes, of every condition that is to be evaluated."""
         self.left = Counter(suite for suite, _ in passes)
         self.passes = dict(passes)
@@ -117,15 +121,15 @@ class EvaluationBar(Bar):
         if not passes:
             self.say(f"{self.title}: nothing missing")
 
-    def finished(self, condition: str, error: float, suite: str) -> None:
-        now = time.monotonic()
+    def condition(self, name: str, outcome: "Outcome") -> None:
+        now, suite = time.monotonic(), outcome.suite
         self.took[suite] += now - self.since
         self.since = now
         self.count[suite] += 1
         self.left[suite] -= 1
         self.done += 1
         note = f"{self.done} of {self.total} conditions, {time_left(self.seconds_left())}"
-        self.progress.update(self.task, completed=self.done, note=f"{note}, {condition}: {error:.2f} %")
+        self.progress.update(self.task, completed=self.done, note=f"{note}, {name}: {outcome.error:.2f} %")
         self.say(f"{self.title}: {note}", always=False)
 
     def seconds_left(self) -> float:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .options import DataDir, Device, DryRun, Engine, Json, ModelName, Runs, Set, Variant, Width, show
+from .options import DataDir, Device, DryRun, Engine, Json, ModelName, Runs, Set, Threads, Variant, Width, show
 
 
 def train(
@@ -25,6 +25,7 @@ def train(
     data_dir: DataDir = None,
     device: Device = "auto",
     engine: Engine = "auto",
+    threads: Threads = None,
     checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between resumable states.")] = 15,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -34,6 +35,7 @@ def train(
     On several GPUs: torchrun --nproc-per-node 2 -m catchup_bench train …, each with its share of every batch.
     """
     from ..plugins import parse_settings
+    from ..runs.folder import RunFolder
     from ..runs.make import make_run
 
     overrides = {k: v for k, v in (("epochs", epochs), ("precision", precision)) if v is not None}
@@ -63,17 +65,19 @@ def train(
             runs,
             device=where,
             data_dir=data_dir,
-            report=bar,
+            progress=bar,
+            threads=threads,
             checkpoint_every=checkpoint_every,
             engine=engine,
             group=group,
         )
     if not group.main:
         return
-    facts = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    files = RunFolder(folder)
+    facts = json.loads(files.training.read_text(encoding="utf-8"))
     if as_json:
         return show({"folder": str(folder), "run": run.model_dump(mode="json"), "training": facts})
     for plan, why in facts.get("eager_plans", {}).items():
         typer.echo(f"plan {plan} ran eagerly: {why}", err=True)
-    last = json.loads((folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    last = json.loads(files.metrics.read_text(encoding="utf-8").splitlines()[-1])
     typer.echo(f"{folder}\n{run.recipe.epochs} epochs, test error {last['test_error']:.2f} % at the last one")

@@ -1,13 +1,15 @@
-"""``catchup-bench verify`` and ``submit``: records of strangers, and how one becomes a stranger."""
+"""``catchup-bench verify`` and ``submit``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
 from ..errors import UsageError
 from .options import DataDir, Device, Json, Root, show
+
+if TYPE_CHECKING:
+    import torch
 
 
 def verify(

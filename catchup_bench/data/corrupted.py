@@ -14,7 +14,7 @@ from .. import corruptions
 from ..corruptions import textures
 from ..data_sources import SOURCES, absent
 from ..errors import UsageError
-from ..system.files import write_atomic
+from ..system.files import file_digest, write_atomic
 from .images import Images
 
 FOLDERS = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C"}
@@ -33,6 +33,7 @@ class CorruptedArrays:
 
     def __init__(self, dataset: str, data_dir: Path, images: Images) -> None:
         self.folder = corrupted_folder(dataset, data_dir)
+        self.digests: dict[str, str] = {}
         self.n, self.shape = len(images), tuple(images.x.shape[1:])
         labels = open_array(self.folder / "labels.npy", (5 * self.n,), None)
         if not np.array_equal(labels, np.tile(images.y.numpy(), 5)):
@@ -46,6 +47,12 @@ class CorruptedArrays:
     def read(self, name: str, severity: int, index: Tensor) -> Tensor:
         """uint8 (len(index), H, W, 3): the images ``index`` at ``severity``; only these are read."""
         return torch.from_numpy(self._array(name)[(severity - 1) * self.n + index.numpy()])
+
+    def digest(self, name: str) -> str:
+        """Return the SHA-256 of the file of corruption ``name``."""
+        if name not in self.digests:
+            self.digests[name] = file_digest(self.folder / f"{name}.npy")
+        return self.digests[name]
 
     def _array(self, name: str) -> npt.NDArray[Any]:
         return open_array(self.folder / f"{name}.npy", (5 * self.n, *self.shape), np.dtype(np.uint8))

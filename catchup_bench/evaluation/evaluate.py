@@ -1,8 +1,9 @@
 """Which conditions a run still lacks, and evaluating them, each written as it is finished."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,70 +13,95 @@ from .. import data
 from ..engines import choose_engine
 from ..engines.capture import CudaGraphs
 from ..engines.graph_passes import Forward
-from ..errors import Changed, NothingSelected, RunFailed, UsageError
-from ..records.outcomes import lacking_conditions, read_outcomes, store_outcome
+from ..errors import NothingSelected, OutOfTime, RunFailed, UsageError
+from ..records.outcomes import Measured, check_measured, lacking_in, read_outcomes, store_outcome
 from ..records.record import Outcome, as_json
 from ..runs.build import check_method_file
-from ..runs.folder import read_run
-from ..suites import Context, Found, Suite, resolve_suites
+from ..runs.folder import RunFolder, check_still_there, read_run
+from ..suites import Context, Found, Suite, resolve_suites, suite_class
 from ..system.files import sweep, write_json
+from ..system.progress import NoProgress, Progress
 from ..system.provenance import describe, stamp
+from ..system.threads import choose_threads, computing_with
 from .slices import WHOLE, Slice
 from .subject import EvaluatedModel
 
-Tell = Callable[[str, Outcome], None]
-
 
 def evaluate(
-    subject: EvaluatedModel,
+    model: EvaluatedModel,
     suites: dict[str, Suite],
     *,
     device: torch.device,
     data_dir: Path | None = None,
     part: Slice = WHOLE,
-    tell: Tell | None = None,
+    progress: Progress | None = None,
     engine: str = "auto",
+    threads: int | None = None,
 ) -> dict[str, Outcome]:
-    """Evaluate what is missing of ``part`` of resolved ``suites``; all outcomes of the subject. Repeating is resuming,
-    and the parts, evaluated anywhere, have the outcomes of the whole. ``engine`` is as for :func:`choose_engine`."""
-    captured = Forward(subject.net, CudaGraphs(device)) if choose_engine(engine, device) == "graphs" else None
-    todo = lacking_conditions(subject.folder, suites, part)
+    """Evaluate what is missing of ``part`` of resolved ``suites``; return all outcomes of the model.
+
+    Repeating is resuming, and the parts, evaluated anywhere, have the outcomes of the whole. ``engine`` is as for
+    :func:`choose_engine`, ``threads`` as for :func:`choose_threads`. Raises :class:`UsageError` when outcomes that are
+    there were measured on other weights or images, and :class:`OutOfTime` when ``progress`` asks to stop.
+    """
+    progress = progress or NoProgress()
+    files = RunFolder(model.folder)
+    todo = lacking_in(model.folder, suites, part)
+    try:
+        images = data.load(model.dataset, "test", data_dir)
+    except UsageError:
+        if any(todo.values()):
+            raise
+        return read_outcomes(model.folder)  # measured when the images were there
+    context = Context(
+        net=model.net,
+        images=images,
+        dataset=model.dataset,
+        mean=data.get(model.dataset).mean,
+        device=device,
+        batch_size=choose_batch_size(images),
+        data_dir=data_dir or data.default_folder(),
+        captured=Forward(model.net, CudaGraphs(device)) if choose_engine(engine, device) == "graphs" else None,
+    )
+    check_measured(model.folder, model.weights, partial(images_of, suites, context))
     if any(todo.values()):
-        images = data.load(subject.dataset, "test", data_dir)
-        context = Context(
-            net=subject.net,
-            images=images,
-            dataset=subject.dataset,
-            mean=data.get(subject.dataset).mean,
-            device=device,
-            batch_size=choose_batch_size(images),
-            data_dir=data_dir or data.default_folder(),
-            captured=captured,
-        )
         check_logits(context)
-        stated = {"checkpoint": subject.checkpoint, "test_sha256": images.digest()}
-        write_json(subject.folder / "evaluation.json", stated)
-        sweep(subject.folder / "outcomes", age=3600)  # others may be writing there now
-        with evaluation_mode(subject.net):
+        write_json(files.evaluation, {"checkpoint": model.checkpoint, "test_sha256": images.digest()})
+        sweep(files.outcomes, age=3600)  # others may be writing there now
+        size = context.images.x.shape[1]
+        with evaluation_mode(model.net), computing_with(choose_threads(threads, model.net, size, device)):
             for name, conditions in todo.items():
-                _run_suite(subject, name, suites[name], context, conditions, tell)
-    return read_outcomes(subject.folder)
+                _run_suite(model, name, suites[name], context, conditions, progress)
+    return read_outcomes(model.folder)
+
+
+def images_of(suites: dict[str, Suite], context: Context, condition: str, outcome: Outcome) -> str:
+    """Return the digest of the images that ``condition`` is measured on now."""
+    suite = suites.get(outcome.suite)
+    if suite is None:
+        cls = suite_class(outcome.suite)
+        suite = cls(**cls.options_of([outcome.protocol]))
+    return suite.images_digest(context, condition)
 
 
 def _run_suite(
-    subject: EvaluatedModel, name: str, suite: Suite, context: Context, conditions: list[str], tell: Tell | None
+    model: EvaluatedModel, name: str, suite: Suite, context: Context, conditions: list[str], progress: Progress
 ) -> None:
-    where = {**stamp(), **describe(context.device, "fp32")}
+    provenance = {**stamp(), **describe(context.device, "fp32")}
     left, captured = list(conditions), context.captured
     while left:
         try:
             for condition, found in suite.run(context, list(left)):
                 found = found if isinstance(found, Found) else Found(found)
                 outcome = Outcome.of(found.bits.numpy(), name, as_json(suite.protocol(condition)), found.values)
-                store_outcome(subject.folder, condition, outcome, where | captured.facts() if captured else where)
+                measured = Measured(weights=model.weights, images=suite.images_digest(context, condition))
+                facts = provenance | captured.facts() if captured else provenance
+                check_still_there(model.folder, model.trained)
+                store_outcome(model.folder, condition, outcome, facts, measured)
                 left.remove(condition)
-                if tell is not None:
-                    tell(condition, outcome)
+                progress.condition(condition, outcome)
+                if left and progress.should_stop():
+                    raise OutOfTime("the time is over")
             return
         except torch.OutOfMemoryError:  # outcomes do not depend on the batch size
             if context.batch_size == 1:
@@ -125,47 +151,40 @@ def evaluation_mode(net: nn.Module) -> Iterator[None]:
 
 def select_runs(
     runs: Path, given: list[str], suites: dict[str, Suite], data_dir: Path | None = None, part: Slice = WHOLE
-) -> list[Path]:
-    """The run folders that are ``given``, or all finished ones under ``runs`` that lack a condition of ``part``."""
+) -> tuple[list[Path], list[str]]:
+    """Return the run folders that are ``given``, or all finished ones under ``runs`` that lack a condition of ``part``;
+    and a line for each folder that is left out because it is damaged, or because its method's file has changed.
+
+    Raises :class:`NothingSelected` when no run is finished, and :class:`UsageError` when all are left out.
+    """
     if given:
-        return [_find_run(runs, name) for name in given]
-    finished = sorted(p.parent for p in runs.glob("*/last.safetensors"))
+        return [_find_run(runs, name) for name in given], []
+    finished = sorted(path.parent for path in runs.glob(f"*/{RunFolder(runs).weights.name}"))
     if not finished:
         raise NothingSelected(f"no finished run in {runs}: train one first with catchup-bench train")
-
-    def lacks(folder: Path) -> bool:
-        return any(
-            lacking_conditions(folder, resolve_suites(suites, read_run(folder).dataset.name, data_dir), part).values()
-        )
-
-    return [f for f in finished if lacks(f)] or finished
-
-
-def usable_runs(folders: list[Path]) -> tuple[list[Path], list[str]]:
-    """Those whose method's file is still the one they were made with, and a line for each of the others. Raises
-    :class:`Changed` when there is none of the former."""
-    found, lines = [], []
-    for folder in folders:
+    usable, lines = {}, []
+    for folder in finished:
         try:
-            check_method_file(read_run(folder))
-            found.append(folder)
-        except Changed as err:
+            run = read_run(folder)
+            check_method_file(run)
+            usable[folder] = lacking_in(folder, resolve_suites(suites, run.dataset.name, data_dir), part)
+        except UsageError as err:
             lines.append(f"{folder} is left out: {err}")
-    if not found:
-        raise Changed("; ".join(lines))
-    return found, lines
+    if not usable:
+        raise UsageError("; ".join(lines))
+    return [folder for folder, todo in usable.items() if any(todo.values())] or list(usable), lines
 
 
 def _find_run(runs: Path, name: str) -> Path:
-    """A run by its path, or by the beginning or the digest of its folder's name."""
-    if Path(name).joinpath("run.json").exists():
+    """Find a run by its path, or by the beginning or the end of its folder's name, such as its digest."""
+    if RunFolder(Path(name)).description.exists():
         return Path(name)
     matches = [
-        p
-        for p in runs.glob("*")
-        if p.joinpath("run.json").exists() and (p.name.startswith(name) or p.name.endswith(name))
+        folder
+        for folder in runs.glob("*")
+        if RunFolder(folder).description.exists() and (folder.name.startswith(name) or folder.name.endswith(name))
     ]
     if len(matches) != 1:
-        found = "several runs" if matches else "no run"
-        raise UsageError(f"{name} names {found} in {runs}: give a folder with a run.json")
+        what = "several runs" if matches else "no run"
+        raise UsageError(f"{name} names {what} in {runs}: give a folder with a run.json")
     return matches[0]

@@ -1,5 +1,6 @@
 """Which network is evaluated: a finished run, a file of weights, or one of a model zoo."""
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,32 +14,38 @@ from ..models import MODELS
 from ..runs.build import build, build_net, parameter_count
 from ..runs.checkpoint import load_weights, num_classes, read_weights
 from ..runs.external import rename
-from ..runs.folder import EXTERNAL_FILE, read_run, weights_file
+from ..runs.folder import RunFolder, read_run
 from ..runs.run import ZOO, ExternalNetwork, ModelSpec, plain
 from ..system.files import file_digest, write_json
 
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """What is evaluated: a network for [0,1] images, on the test set of a dataset, with a folder for outcomes."""
+    """A network for [0,1] images, the dataset on whose test images it is evaluated, and the folder for outcomes.
+    ``checkpoint`` says which weights it has; ``trained`` whether the folder is that of a run of ours."""
 
     net: nn.Module
     dataset: str
     folder: Path
     checkpoint: dict[str, Any]
+    trained: bool = False
+
+    @property
+    def weights(self) -> str:
+        """Which weights these are: the SHA-256 of their file, or their name where there is none."""
+        return str(self.checkpoint.get("sha256") or json.dumps(self.checkpoint, sort_keys=True))
 
 
 def trained_model(folder: Path, device: torch.device) -> EvaluatedModel:
-    """A finished run, at its last epoch."""
-    run = read_run(folder)
-    if not weights_file(folder).exists():
+    """Read a finished run at its last epoch. Raises :class:`UsageError` when it is not finished or damaged."""
+    run, files = read_run(folder), RunFolder(folder)
+    if not files.finished:
         raise UsageError(f"{folder} is not trained to its end: repeat its train command to finish it")
-    tensors, _ = read_weights(weights_file(folder))
+    tensors, _ = read_weights(files.weights)
     net, _ = build(run, device, num_classes(tensors))
-    load_weights(net, tensors, weights_file(folder))
-    return EvaluatedModel(
-        net, run.dataset.name, folder, {"sha256": file_digest(weights_file(folder)), "epoch": run.recipe.epochs}
-    )
+    load_weights(net, tensors, files.weights)
+    checkpoint = {"sha256": file_digest(files.weights), "epoch": run.recipe.epochs}
+    return EvaluatedModel(net, run.dataset.name, folder, checkpoint, trained=True)
 
 
 def model_of_weights(
@@ -57,7 +64,10 @@ def model_of_weights(
         if parameter_count(run.model, run.dataset.name, classes) > sum(t.numel() for t in tensors.values()):
             raise UsageError(f"{path} holds less than a {run.model.label}, which it says it is")
         foreign = run.method.file is not None
-        net = build_net(run.model, run.dataset.name, device, 0, classes) if foreign else build(run, device, classes)[0]
+        if foreign:
+            net = build_net(run.model, run.dataset.name, device, 0, classes, run.recipe.normalise)
+        else:
+            net = build(run, device, classes)[0]
         dataset, stated = dataset or run.dataset.name, {"run": run.digest}
     elif model is None or dataset is None:
         raise UsageError(f"{path} does not say what it is of: give --model and --dataset")
@@ -105,5 +115,5 @@ def model_of_external(
         name = str(path)
     found = model_of_checkpoint(name, network.model, network.dataset.name, runs, data_dir, device)
     folder = runs / network.folder
-    write_json(folder / EXTERNAL_FILE, network.model_dump(mode="json"))
+    write_json(RunFolder(folder).external, network.model_dump(mode="json"))
     return replace(found, folder=folder)

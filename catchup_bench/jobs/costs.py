@@ -6,22 +6,35 @@ from typing import Any
 from ..boards import Board, Setup
 from ..boards.grid import jobs_of
 from ..records.results_folder import cost_file
-from ..runs.run import Run
+from ..runs.run import ExternalNetwork, Run
 from ..system.files import read_json, write_json
 from .job import Workspace
 
 
 def measure_cost(setup: Setup, runs: dict[str, Run], workspace: Workspace) -> dict[str, Any]:
     """The cost record of these runs of a setup, measured in this process."""
-    import torch
-
     from .. import data
     from ..speed import cost
     from ..system.hardware import choose_device
+    from ..system.threads import computing_with
 
-    torch.set_num_threads(1)  # as the runs were trained
     images = data.load(setup.dataset, "train", workspace.data_dir, setup.fraction)
-    return cost.measure(runs, choose_device(workspace.device), images)
+    with computing_with(workspace.threads or threads_of(next(iter(runs.values())))):  # as the runs were trained
+        return cost.measure(runs, choose_device(workspace.device), images)
+
+
+def threads_of(run: Run | ExternalNetwork) -> int:
+    """Return the number of CPU threads that a run computes with; of a network whose architecture is not said, one."""
+    import torch
+
+    from .. import data
+    from ..runs.build import build_net
+    from ..system.threads import choose_threads
+
+    if run.model is None:
+        return 1
+    net = build_net(run.model, run.dataset.name, torch.device("cpu"))
+    return choose_threads(None, net, data.get(run.dataset.name).size, torch.device("cpu"))
 
 
 def measure_costs(

@@ -15,8 +15,10 @@ from ..boards.grid import Job
 from ..errors import OutOfTime, RunFailed
 from ..records.record import Record, read_record, write_record
 from ..records.results_folder import board_folder, failure_file
+from ..runs.folder import RunFolder
 from ..runs.run import ExternalNetwork
 from ..system.files import read_json, write_json
+from ..system.progress import NoProgress, Progress
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Workspace:
     data_dir: Path | None
     device: str
     engine: str = "auto"
+    threads: int | None = None
+    """CPU threads of a run; by default as :func:`catchup_bench.system.threads.choose_threads` says."""
 
     @property
     def results(self) -> Path:
@@ -74,43 +78,52 @@ def command_of(name: str, recipe: str | None, job: Job) -> str:
     return shlex.join(words + (["--recipe", recipe] if recipe else []))
 
 
-class Deadline:
-    """Listens to a run and ends it when the time is over; its last whole epoch or condition is kept."""
+class Deadline(NoProgress):
+    """Ends a run when the clock passes ``until`` (seconds since the epoch), ``None`` for never."""
 
     def __init__(self, until: float | None) -> None:
         self.until = until
 
-    def check(self, *_: object) -> None:
-        if self.until is not None and time.time() >= self.until:
-            raise OutOfTime("the time is over")
-
-    def start(self, total: int, done: int) -> None: ...
-    def epoch(self, line: dict[str, Any]) -> None: ...
-
-    def step(self, images: int) -> None:
-        self.check()
+    def should_stop(self) -> bool:
+        return self.until is not None and time.time() >= self.until
 
 
-def do_job(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, clock: Deadline) -> float:
-    """Train and evaluate one job in this process; the seconds it took."""
+def do_job(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, progress: Progress) -> float:
+    """Train and evaluate one job in this process; return the seconds it took. Raises :class:`OutOfTime` when
+    ``progress`` asks to stop."""
     from ..evaluation.evaluate import evaluate
     from ..evaluation.subject import model_of_external, trained_model
     from ..suites import make_suites, resolve_suites
     from ..system.hardware import choose_device
     from ..training.loop import train
 
-    clock.check()
+    if progress.should_stop():
+        raise OutOfTime("the time is over")
     start = time.monotonic()
     device = choose_device(workspace.device)
     if isinstance(job.run, ExternalNetwork):
         subject = model_of_external(job.run, workspace.runs, workspace.data_dir, device)
     else:
         folder = train(
-            job.run, workspace.runs, device=device, data_dir=workspace.data_dir, report=clock, engine=workspace.engine
+            job.run,
+            workspace.runs,
+            device=device,
+            data_dir=workspace.data_dir,
+            progress=progress,
+            engine=workspace.engine,
+            threads=workspace.threads,
         )
         subject = trained_model(folder, device)
     suites = resolve_suites(make_suites(job.suites, settings), job.run.dataset.name, workspace.data_dir)
-    evaluate(subject, suites, device=device, data_dir=workspace.data_dir, tell=clock.check, engine=workspace.engine)
+    evaluate(
+        subject,
+        suites,
+        device=device,
+        data_dir=workspace.data_dir,
+        progress=progress,
+        engine=workspace.engine,
+        threads=workspace.threads,
+    )
     return time.monotonic() - start
 
 
@@ -153,5 +166,5 @@ class Ledger:
 
 
 def training_failure(workspace: Workspace, job: Job) -> dict[str, Any] | None:
-    path = workspace.runs / job.run.folder / "failed.json"
+    path = RunFolder(workspace.runs / job.run.folder).failure
     return dict(read_json(path, "failure")) if path.exists() else None

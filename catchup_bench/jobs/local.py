@@ -15,6 +15,7 @@ from ..boards import Board
 from ..boards.grid import Job
 from ..errors import BenchError, OutOfTime
 from ..records.outcomes import collect_record
+from ..runs.folder import RunFolder
 from ..runs.run import Run
 from ..system.signals import Stopped, sigint_held, stoppable
 from .job import BoardProgress, Deadline, Ledger, Workspace, do_job, training_failure
@@ -30,11 +31,8 @@ def work(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, un
         os._exit(stop.exit_code)  # a worker that returned would take the next job
 
 
-def _start_worker(threads: int) -> None:
+def _start_worker() -> None:
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    import torch
-
-    torch.set_num_threads(threads)
 
 
 def _leave_with_parent() -> None:
@@ -59,10 +57,8 @@ def run_locally(
     progress.start(len(todo))
     ledger = Ledger(workspace, progress)
     if todo:
-        cores = os.cpu_count() or 1
-        workers = max(1, min(workers or (cores if workspace.device != "cuda" else 1), len(todo)))
-        threads = 1 if workers > 1 else cores
-        with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (threads,)) as pool:
+        workers = min(workers or default_workers(workspace.device, todo, workspace.threads), len(todo))
+        with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
             try:
                 with sigint_held():
                     futures = {pool.submit(work, job, board.settings, workspace, until): job for job in todo}
@@ -72,6 +68,17 @@ def run_locally(
                 stop_workers()
                 raise
     return ledger.close()
+
+
+def default_workers(device: str, todo: Sequence[Job], threads: int | None) -> int:
+    """Return how many runs fit side by side: on a CPU as many as its cores have threads for, one on a GPU."""
+    if device == "cuda":
+        return 1
+    from ..system.hardware import cores
+    from .costs import threads_of
+
+    most = threads or max(threads_of(job.run) for job in {str(job.run.model): job for job in todo}.values())
+    return max(1, cores() // most)
 
 
 def stop_workers(seconds: float = 30.0) -> None:
@@ -107,7 +114,7 @@ def _gather(futures: dict[Future[float], Job], ledger: Ledger) -> None:
 def share_done(runs: Path, job: Job) -> float:
     """How much of a job is done, from its growing metrics file; evaluation is taken as its last tenth."""
     try:
-        lines = (runs / job.run.folder / "metrics.jsonl").read_bytes().count(b"\n")
+        lines = RunFolder(runs / job.run.folder).metrics.read_bytes().count(b"\n")
     except OSError:
         return 0.0
     return 0.9 * min(1.0, lines / job.run.recipe.epochs) if isinstance(job.run, Run) else 0.0

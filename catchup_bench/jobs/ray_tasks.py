@@ -55,9 +55,6 @@ class WorkerEnvironment:
         os.environ.update({"CATCHUP_BENCH_WORKERS": str(max(1, int(cpus))), **self.environment})
         if Path(self.folder).is_dir():
             os.chdir(self.folder)  # the file of a stranger's method may be given relative to it
-        import torch
-
-        torch.set_num_threads(max(1, int(cpus)))
 
 
 @dataclass(frozen=True)
@@ -92,15 +89,15 @@ class ReportingDeadline(Deadline):
 
     def __init__(self, until: float | None, epochs: int, tell: Callable[[float], object]) -> None:
         super().__init__(until)
-        self.epochs, self.tell, self.told = epochs, tell, -math.inf
+        self.epochs, self.tell, self.last = epochs, tell, -math.inf
 
     def start(self, total: int, done: int) -> None:
         self.tell(0.9 * done / total)  # a run may go on where another worker was
 
     def epoch(self, line: dict[str, Any]) -> None:
-        if time.monotonic() - self.told >= POLL_SECONDS:
+        if time.monotonic() - self.last >= POLL_SECONDS:
             self.tell(0.9 * line["epoch"] / self.epochs)
-            self.told = time.monotonic()
+            self.last = time.monotonic()
 
 
 def run_task(
@@ -109,17 +106,17 @@ def run_task(
     workspace: Workspace,
     until: float | None,
     cpus: float,
-    home: WorkerEnvironment,
-    desk: Any,
+    environment: WorkerEnvironment,
+    display: Any,
 ) -> TaskResult:
     """The task: train and evaluate one job on the node where this runs."""
     where = socket.gethostname()
     epochs = job.run.recipe.epochs if isinstance(job.run, Run) else 1
-    clock = ReportingDeadline(until, epochs, lambda share: desk.tell.remote(name_of(job), where, share))
-    clock.tell(0.0)
+    deadline = ReportingDeadline(until, epochs, lambda share: display.tell.remote(name_of(job), where, share))
+    deadline.tell(0.0)
     try:
-        home.enter(cpus)
-        seconds = retry_while_busy(lambda: do_job(job, settings, workspace, clock), clock)
+        environment.enter(cpus)
+        seconds = retry_while_busy(lambda: do_job(job, settings, workspace, deadline), deadline)
         return TaskResult(seconds, collect_record(workspace.runs / job.run.folder).model_dump_json())
     except OutOfTime:
         return TaskResult(out_of_time=True)
@@ -127,16 +124,17 @@ def run_task(
         return TaskResult(problem=f"{err} (on {where})", told=training_failure(workspace, job))
 
 
-def retry_while_busy(do: Callable[[], float], clock: Deadline) -> float:
+def retry_while_busy(do: Callable[[], float], deadline: Deadline) -> float:
     """``do``, again and again while a process that may be dying still holds the run's lock."""
-    deadline = time.monotonic() + LOCK_PATIENCE
+    patience = time.monotonic() + LOCK_PATIENCE
     while True:
         try:
             return do()
         except Busy:
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= patience:
                 raise
-        clock.check()
+        if deadline.should_stop():
+            raise OutOfTime("the time is over")
         time.sleep(1.0)
 
 
@@ -166,12 +164,14 @@ def run_on_ray(
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=True
     )
-    desk = ray.remote(num_cpus=0)(ProgressActor).options(scheduling_strategy=here).remote()
+    display = ray.remote(num_cpus=0)(ProgressActor).options(scheduling_strategy=here).remote()
     task = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=0)(run_task)
-    far, home = remote_workspace(workspace, cluster), WorkerEnvironment()
+    remote, environment = remote_workspace(workspace, cluster), WorkerEnvironment()
 
     def submit(job: Job) -> Any:
-        return task.options(name=name_of(job)).remote(job, board.settings, far, until, cluster.cpus, home, desk)
+        return task.options(name=name_of(job)).remote(
+            job, board.settings, remote, until, cluster.cpus, environment, display
+        )
 
     tries = {name_of(job): 1 for job in todo}
     pending = {submit(job): job for job in todo}
@@ -191,12 +191,12 @@ def run_on_ray(
                         ledger.fail(job, f"its worker was lost {TRIES} times, at last: {first_line(err)}", None)
                         continue
                     tries[name_of(job)] += 1
-                    desk.forget.remote(name_of(job))  # it waits now, and can be cancelled when the time is over
+                    display.forget.remote(name_of(job))  # it waits now, and can be cancelled when the time is over
                     progress.say(f"{name_of(job)}: its worker was lost ({type(err).__name__}); another one gets it")
                     pending[submit(job)] = job
             rows = {
                 name: row
-                for name, row in read_progress(desk).items()
+                for name, row in read_progress(display).items()
                 if name in {name_of(job) for job in pending.values()}
             }
             progress.running(rows)
@@ -221,12 +221,12 @@ def settle(ledger: Ledger, job: Job, answer: TaskResult) -> None:
         ledger.finished(job, record, answer.seconds)
 
 
-def read_progress(desk: Any) -> dict[str, tuple[str, float]]:
-    """What the desk was told last; nothing where its node was lost."""
+def read_progress(display: Any) -> dict[str, tuple[str, float]]:
+    """What the display was told last; nothing where its node was lost."""
     import ray
 
     try:
-        return dict(ray.get(desk.all.remote(), timeout=5.0))
+        return dict(ray.get(display.all.remote(), timeout=5.0))
     except ray.exceptions.RayError:
         return {}
 

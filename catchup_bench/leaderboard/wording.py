@@ -151,9 +151,10 @@ def setup_texts(t: Table) -> list[tuple[str, str]]:
     for setup in t.board.setups:
         share = f", {setup.fraction:.0%} of the training images" if setup.fraction < 1 else ""
         options = f" with {', '.join(t.board.set)}" if t.board.set else ""
+        of_methods = f"; {', '.join(setup.set)}" if setup.set else ""
         text = (
             f"{setup.dataset}{share}; {setup.model} of width {setup.width}; recipe {setup.recipe}; "
-            f"suites {', '.join(setup.suites)}{options}"
+            f"suites {', '.join(setup.suites)}{options}{of_methods}"
         )
         texts.append((setup.name, text))
     return texts

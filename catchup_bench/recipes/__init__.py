@@ -13,7 +13,7 @@ class Recipe(BaseModel):
     """Values as in the TOML files of ``recipes/``; lengths of time are in epochs, shares of time are fractions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-    LATER: ClassVar = frozenset({"crop", "padding", "interpolation", "color_jitter", "lighting"})
+    LATER: ClassVar = frozenset({"crop", "padding", "interpolation", "color_jitter", "lighting", "looks", "normalise"})
     """Fields that older runs do not know: at their defaults they are no part of a run's identity."""
 
     epochs: int = Field(ge=1, le=100_000)
@@ -36,13 +36,18 @@ class Recipe(BaseModel):
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     """Of the ``resized`` crop."""
     color_jitter: float = Field(0, ge=0, le=1)
-    """Brightness, contrast and saturation are multiplied by 1 ± this, in random order; 0 is none."""
+    """Brightness, contrast and saturation are multiplied by 1 ± this, in random order, unclamped; 0 is none."""
     lighting: float = Field(0, ge=0, allow_inf_nan=False)
     """Standard deviation of the shift along the principal components of ImageNet's colours; 0 is none."""
+    normalise: Literal["dataset", "imagenet"] = "dataset"
+    """Whose mean and standard deviation the network's first layer has."""
     flip: bool = False
     drop_last: bool = False
     eval_every: int = Field(1, ge=1)
-    """Epochs between two looks at the test error, which draw the curve and choose ``best``."""
+    """Epochs between two looks at the test error, at the least. Looks draw the curve and choose ``best``."""
+    looks: int = Field(20, ge=1)
+    """How many looks a run takes at the most, evenly spaced; a look at 10,000 images costs as much as an epoch of
+    3,000."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """``auto`` is bf16 autocast where the hardware has it, else fp32."""
 
@@ -60,6 +65,11 @@ class Recipe(BaseModel):
         defaults = {name: field.default for name, field in type(self).model_fields.items()}
         values = self.model_dump(mode="json")
         return {k: v for k, v in values.items() if k not in self.LATER or v != defaults[k]}
+
+    @property
+    def look_every(self) -> int:
+        """Epochs between two looks at the test error."""
+        return max(self.eval_every, math.ceil(self.epochs / self.looks))
 
     def lr_at(self, progress: float) -> float:
         """Learning rate after ``progress`` epochs. Steps happen between epochs, cosine and warm-up at every step."""

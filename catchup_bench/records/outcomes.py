@@ -1,6 +1,6 @@
 """Outcomes in a run's folder, one file per condition: storing, merging, collecting into a record."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,41 +8,61 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import UsageError, VerificationFailed, one_line
 from ..evaluation.slices import WHOLE, Slice
-from ..runs.folder import read_run_or_external
+from ..runs.folder import RunFolder, read_run_or_external
 from ..runs.run import ExternalNetwork, Run
 from ..suites import Suite
 from ..system.files import read_json, write_json
 from .record import Outcome, Record, as_json
 
 
-def lacking_conditions(folder: Path, suites: dict[str, Suite], part: Slice = WHOLE) -> dict[str, list[str]]:
-    """Conditions per suite that are in ``part`` and have no outcome of the same protocol."""
-    have = read_outcomes(folder)
-    wanted = set(part.take(folder.name, [c for suite in suites.values() for c in suite.conditions()]))
+def lacking(outcomes: Mapping[str, Outcome], suites: Mapping[str, Suite]) -> dict[str, list[str]]:
+    """Return, per suite, its conditions that have no outcome of the same protocol in ``outcomes``."""
 
     def lacks(condition: str, suite: Suite) -> bool:
-        return condition not in have or have[condition].protocol != as_json(suite.protocol(condition))
+        return condition not in outcomes or outcomes[condition].protocol != as_json(suite.protocol(condition))
 
-    return {n: [c for c in suite.conditions() if c in wanted and lacks(c, suite)] for n, suite in suites.items()}
+    return {name: [c for c in suite.conditions() if lacks(c, suite)] for name, suite in suites.items()}
+
+
+def lacking_in(folder: Path, suites: Mapping[str, Suite], part: Slice = WHOLE) -> dict[str, list[str]]:
+    """Return what the outcomes in ``folder`` lack of ``part`` of the suites' conditions, as :func:`lacking`."""
+    wanted = set(part.take(folder.name, [c for suite in suites.values() for c in suite.conditions()]))
+    return {
+        name: [c for c in conditions if c in wanted]
+        for name, conditions in lacking(read_outcomes(folder), suites).items()
+    }
+
+
+class Measured(BaseModel):
+    """What an outcome was measured on: SHA-256 of the weights (or another name of them, such as a zoo's), and of the
+    images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    weights: str
+    images: str
 
 
 class Stored(BaseModel):
-    """The file of one condition in a run's folder."""
+    """The file of one condition in a run's folder. ``measured`` is missing in files of older versions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     outcome: Outcome
     provenance: dict[str, Any]
+    measured: Measured | None = None
 
 
-def store_outcome(folder: Path, condition: str, outcome: Outcome, provenance: dict[str, Any]) -> None:
+def store_outcome(
+    folder: Path, condition: str, outcome: Outcome, provenance: dict[str, Any], measured: Measured | None = None
+) -> None:
     """Keep the outcome of a condition; each has a file of its own, so that writers do not meet."""
-    stored = Stored(outcome=outcome, provenance=provenance)
-    write_json(folder / "outcomes" / f"{condition}.json", stored.model_dump(mode="json"))
+    stored = Stored(outcome=outcome, provenance=provenance, measured=measured)
+    write_json(RunFolder(folder).outcome(condition), stored.model_dump(mode="json", exclude_none=True))
 
 
 def read_stored(folder: Path) -> dict[str, Stored]:
+    """Read all outcomes in ``folder``, by condition. Raises :class:`UsageError` for a file that is none."""
     found = {}
-    for path in sorted((folder / "outcomes").glob("*.json")):
+    for path in sorted(RunFolder(folder).outcomes.glob("*.json")):
         try:
             found[path.stem] = Stored.model_validate(read_json(path, "outcome"))
         except ValidationError as err:
@@ -50,18 +70,37 @@ def read_stored(folder: Path) -> dict[str, Stored]:
     return found
 
 
+def check_measured(folder: Path, weights: str, images_of: Callable[[str, Outcome], str]) -> None:
+    """Raise :class:`UsageError` when an outcome in ``folder`` was measured on other weights, or on other images, than
+    those at hand. ``images_of`` gives the digest of the images of a condition now."""
+    for condition, stored in read_stored(folder).items():
+        if stored.measured is None:
+            continue
+        what = ""
+        if stored.measured.weights != weights:
+            what = "weights"
+        elif stored.measured.images != images_of(condition, stored.outcome):
+            what = "images"
+        if what:
+            raise UsageError(
+                f"{RunFolder(folder).outcome(condition)} was measured on other {what} than those at hand now: bring "
+                f"them back, or delete {RunFolder(folder).outcomes} to evaluate anew"
+            )
+
+
 def read_outcomes(folder: Path) -> dict[str, Outcome]:
-    """What has been evaluated of a run so far, by condition."""
+    """Read what has been evaluated of a run so far, by condition."""
     return {name: s.outcome for name, s in read_stored(folder).items()}
 
 
 def collect_record(folder: Path) -> Record:
-    """The record of a finished run, or of a loaded network, from the files of its folder."""
+    """Make the record of a finished run, or of an external network, from the files of its folder."""
+    files = RunFolder(folder)
     subject = read_run_or_external(folder)
     of_run = isinstance(subject, Run)
-    evaluation = read_json(folder / "evaluation.json", "evaluation")
+    evaluation = read_json(files.evaluation, "evaluation")
     if not isinstance(evaluation, dict) or not {"checkpoint", "test_sha256"} <= evaluation.keys():
-        raise UsageError(f"{folder / 'evaluation.json'} is not an evaluation: delete it and evaluate again")
+        raise UsageError(f"{files.evaluation} is not an evaluation: delete it and evaluate again")
     found = read_stored(folder)
     evaluated: list[dict[str, Any]] = []
     for s in found.values():
@@ -73,7 +112,7 @@ def collect_record(folder: Path) -> Record:
         digest=subject.digest,
         checkpoint=evaluation["checkpoint"],
         test_sha256=evaluation["test_sha256"],
-        training=read_json(folder / "training.json", "training summary") if of_run else {},
+        training=read_json(files.training, "training summary") if of_run else {},
         evaluated=evaluated,
         outcomes={
             name: s.outcome.model_copy(update={"provenance": evaluated.index(s.provenance)})
@@ -89,9 +128,9 @@ def merge_outcomes(into: Path, others: Iterable[Path]) -> list[str]:
     and :class:`VerificationFailed` when two folders disagree about a condition that both have.
     """
     whole, taken = read_stored(into), {}
-    stated = read_json(into / "evaluation.json", "evaluation")
+    stated = read_json(RunFolder(into).evaluation, "evaluation")
     for other in others:
-        if read_json(other / "evaluation.json", "evaluation") != stated:
+        if read_json(RunFolder(other).evaluation, "evaluation") != stated:
             raise UsageError(f"{other} evaluated other weights or test images than {into}: they cannot be merged")
         for name, found in read_stored(other).items():
             known = whole.setdefault(name, found)
@@ -102,5 +141,5 @@ def merge_outcomes(into: Path, others: Iterable[Path]) -> list[str]:
             elif known.outcome.bits != found.outcome.bits:
                 raise VerificationFailed(f"{name} in {other} has other outcomes than before, of the same weights")
     for name, found in taken.items():
-        store_outcome(into, name, found.outcome, found.provenance)
+        store_outcome(into, name, found.outcome, found.provenance, found.measured)
     return sorted(taken)

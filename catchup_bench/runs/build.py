@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from .. import data, registry
+from ..data import imagenet
 from ..errors import Changed, UsageError, pick
 from ..method import Method
 from ..models import MODELS, StagedNet
@@ -15,10 +16,17 @@ from .run import ModelSpec, Run
 
 
 def build_net(
-    model: ModelSpec, dataset: str, device: torch.device, seed: int = 0, num_classes: int | None = None
+    model: ModelSpec,
+    dataset: str,
+    device: torch.device,
+    seed: int = 0,
+    num_classes: int | None = None,
+    normalise: str = "dataset",
 ) -> StagedNet:
-    """A freshly initialised network for ``dataset``, or for a part of it with ``num_classes``; initialised on the CPU,
-    so equally on every device."""
+    """Return a freshly initialised network for ``dataset``, or for a part of it with ``num_classes``.
+
+    It is initialised on the CPU, so equally on every device. ``normalise`` is that of :class:`Recipe`.
+    """
     architecture = MODELS[pick("model", model.name, MODELS)]
     pick(f"variant of {model.name}", model.variant, architecture.variants)
     entry = data.get(dataset)
@@ -26,14 +34,15 @@ def build_net(
         raise UsageError(
             f"{model.name} needs images of at least {architecture.smallest} px; those of {dataset} have {entry.size}"
         )
+    mean, std = (entry.mean, entry.std) if normalise == "dataset" else (imagenet.MEAN, imagenet.STD)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "init"))
         net = architecture.build(
             num_classes=num_classes or entry.num_classes,
             width=model.width,
             variant=model.variant,
-            mean=entry.mean,
-            std=entry.std,
+            mean=mean,
+            std=std,
         )
     return net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -68,7 +77,7 @@ def check_method_file(run: Run) -> None:
 
 def build(run: Run, device: torch.device, num_classes: int | None = None) -> tuple[StagedNet, Method]:
     """The network and the method bound to it. ``bind`` may add parameters, so it comes before any weights."""
-    net = build_net(run.model, run.dataset.name, device, run.seed, num_classes)
+    net = build_net(run.model, run.dataset.name, device, run.seed, num_classes, run.recipe.normalise)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(run.seed, "extra"))

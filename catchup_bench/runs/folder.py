@@ -3,64 +3,132 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..errors import UsageError, one_line
+from ..errors import RunFailed, UsageError, one_line
 from ..system.files import locked, read_json, write_json
 from .run import ExternalNetwork, Run, parse_run
 
-EMPTY_FOLDER = frozenset({"run.json", "metrics.jsonl", ".lock"})
-"""What the folder of a run holds before its first epoch is over."""
 
-EXTERNAL_FILE = "loaded.json"
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a run, or of a network that was trained elsewhere, in the folder at ``path``."""
+
+    path: Path
+
+    @property
+    def description(self) -> Path:
+        """What the run is: its method, dataset, model, recipe and seed."""
+        return self.path / "run.json"
+
+    @property
+    def external(self) -> Path:
+        """What the network is, if it was trained elsewhere; then there is no ``run.json``."""
+        return self.path / "loaded.json"
+
+    @property
+    def metrics(self) -> Path:
+        """A line of JSON per epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def state(self) -> Path:
+        """What training resumes from; gone when it is finished."""
+        return self.path / "state.pt"
+
+    @property
+    def failure(self) -> Path:
+        """Why training failed; absent while it goes on, and when it is finished."""
+        return self.path / "failed.json"
+
+    @property
+    def training(self) -> Path:
+        """How the weights came about: hardware, versions, data."""
+        return self.path / "training.json"
+
+    @property
+    def weights(self) -> Path:
+        """The last epoch's weights; they are there when training is finished."""
+        return self.path / "last.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the epoch of lowest test error: stored, never ranked."""
+        return self.path / "best.safetensors"
+
+    @property
+    def evaluation(self) -> Path:
+        """Which weights were evaluated, on which test images."""
+        return self.path / "evaluation.json"
+
+    @property
+    def outcomes(self) -> Path:
+        """A folder with a file per condition."""
+        return self.path / "outcomes"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / ".lock"
+
+    def outcome(self, condition: str) -> Path:
+        return self.outcomes / f"{condition}.json"
+
+    @property
+    def finished(self) -> bool:
+        return self.weights.exists()
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing is there but what stands in a run's folder before its first epoch is over."""
+        begun = {self.description.name, self.metrics.name, self.lock.name}
+        return {p.name for p in self.path.iterdir()} <= begun and not self.metrics.read_bytes()
 
 
 def make_folder(run: Run, runs: Path) -> Path:
-    """The folder of ``run`` under ``runs``, made and labelled if it is new."""
-    folder = runs / run.folder
-    if not (folder / "run.json").exists():
-        write_json(folder / "run.json", run.model_dump(mode="json"))
-    return folder
+    """Make the folder of ``run`` under ``runs``, with its description, if it is new; return it."""
+    folder = RunFolder(runs / run.folder)
+    if not folder.description.exists():
+        write_json(folder.description, run.model_dump(mode="json"))
+    return folder.path
 
 
 @contextmanager
 def open_run(run: Run, runs: Path) -> Iterator[Path]:
-    """The folder of ``run``, made and labelled, and locked. Bad input that shows only within leaves no trace, unless an
-    epoch was finished before."""
-    folder = make_folder(run, runs)
-    with locked(folder):
+    """Make and lock the folder of ``run``. Bad input that shows only within leaves no trace, unless an epoch was
+    finished before. Raises :class:`Busy` when another process has the lock."""
+    folder = RunFolder(make_folder(run, runs))
+    with locked(folder.lock):
         try:
-            yield folder
+            yield folder.path
         except UsageError:
-            if {p.name for p in folder.iterdir()} <= EMPTY_FOLDER and not (folder / "metrics.jsonl").read_bytes():
-                shutil.rmtree(folder)
+            if folder.untouched:
+                shutil.rmtree(folder.path)
                 with suppress(OSError):
                     runs.rmdir()
             raise
 
 
+def check_still_there(folder: Path, of_run: bool = True) -> None:
+    """Raise :class:`RunFailed` when the ``folder`` of a run lost its description: it was deleted meanwhile."""
+    if of_run and not RunFolder(folder).description.exists():
+        raise RunFailed(f"{folder} was deleted while the run went on: nothing more is written there; train it again")
+
+
 def read_run(folder: Path) -> Run:
-    return parse_run(read_json(folder / "run.json", "run"), folder / "run.json")
+    """Read which run ``folder`` is of. Raises :class:`UsageError` when it says none."""
+    path = RunFolder(folder).description
+    return parse_run(read_json(path, "run"), path)
 
 
 def read_run_or_external(folder: Path) -> Run | ExternalNetwork:
-    """What was evaluated in ``folder``: a run, or a network that others trained."""
-    path = folder / EXTERNAL_FILE
+    """Read what was evaluated in ``folder``: a run, or a network that was trained elsewhere."""
+    path = RunFolder(folder).external
     if not path.exists():
         return read_run(folder)
     try:
-        return ExternalNetwork.model_validate(read_json(path, "loaded network"))
+        return ExternalNetwork.model_validate(read_json(path, "external network"))
     except ValidationError as err:
-        raise UsageError(f"{path} does not describe a loaded network: {one_line(err)}") from None
-
-
-def weights_file(folder: Path) -> Path:
-    """The last epoch's weights; they are there when the run is finished."""
-    return folder / "last.safetensors"
-
-
-def failure_file(folder: Path) -> Path:
-    """Says why training failed; absent while it goes on, and when it is finished."""
-    return folder / "failed.json"
+        raise UsageError(f"{path} does not describe an external network: {one_line(err)}") from None

@@ -81,6 +81,10 @@ class Suite(ABC):
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor | Found]]:
         """(condition, bits) for each of ``conditions``, as soon as each is finished; bits are bool of length N."""
 
+    def images_digest(self, context: Context, condition: str) -> str:
+        """SHA-256 of the images that ``condition`` is measured on: an outcome belongs to them."""
+        return context.images.digest()
+
     def protocol(self, condition: str) -> dict[str, Any]:
         """What two outcomes of ``condition`` must share to stand in one column."""
         return {"version": self.version, **asdict(self)}

@@ -1,5 +1,6 @@
 """Common corruptions (Hendrycks and Dietterich, ICLR 2019, arXiv 1903.12261): 19 types, five severities."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,6 +94,15 @@ class Corruption(Suite):
             else:
                 corrupted = self.corrupt(replace(context, images=images), name, severity, bank)
             yield condition, correct(replace(context, images=replace(images, x=corrupted)))
+
+    def images_digest(self, context: Context, condition: str) -> str:
+        """Of published arrays: SHA-256 of the file, with the digest of the test images whose labels they have."""
+        own = context.images.digest()
+        if self.source != "official":
+            return own
+        name = condition.rsplit("-", 2)[0] if self.images == 0 else condition.rsplit("-", 3)[0]
+        arrays = CorruptedArrays(context.dataset, context.data_dir, context.images)
+        return hashlib.sha256(f"{own} {arrays.digest(name)}".encode()).hexdigest()
 
     def corrupt(self, context: Context, name: str, severity: int, bank: textures.Textures | None) -> Tensor:
         """The images of ``context`` corrupted, from the disk if they were made before."""

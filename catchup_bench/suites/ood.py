@@ -5,6 +5,7 @@ positive class, the score grows with strangeness, average precision is step-wise
 """
 
 import base64
+import hashlib
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -84,6 +85,11 @@ class OOD(Suite):
         except (KeyError, TypeError, ValueError, AttributeError) as err:
             return [f"its scores or metrics are damaged: {type(err).__name__} {err}"]
         return [f"{name} is stated as {b}, its scores give {a}" for name, a, b in pairs if not _same(a, b)]
+
+    def images_digest(self, context: Context, condition: str) -> str:
+        """SHA-256 of the digests of both test sets."""
+        outside = data.load(self.out, "test", context.data_dir)
+        return hashlib.sha256(f"{context.images.digest()} {outside.digest()}".encode()).hexdigest()
 
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
         outside = data.load(self.out, "test", context.data_dir)

@@ -118,16 +118,20 @@ def read_json(path: Path, what: str) -> Any:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep a second process from training in the same folder; the lock ends with the process. Raises :class:`Busy`."""
-    import fcntl
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock at ``path``, so that a second process does not train in its folder; it ends with the process.
+    Raises :class:`Busy` when another one holds it."""
+    from filelock import FileLock, Timeout
 
-    with open(folder / ".lock", "w") as f:
-        try:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Busy(f"{folder} is being trained by another process: wait for it, or use another --runs") from None
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Busy(f"{path.parent} is being trained by another process: wait for it, or use another --runs") from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def file_digest(path: Path) -> str:

@@ -43,13 +43,17 @@ def autocast(precision: str, device: torch.device) -> Iterator[None]:
         yield
 
 
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def decoding_workers() -> int:
     """How many processes or threads decode images: ``CATCHUP_BENCH_WORKERS``, or one per core and at most 8; the cores
     are shared with the other processes of a run, which torchrun counts in ``LOCAL_WORLD_SIZE``."""
     given = os.environ.get("CATCHUP_BENCH_WORKERS", "")
     if not given:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, min(8, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+        return max(1, min(8, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     if not given.isdecimal() or int(given) > 256:
         raise UsageError(f"CATCHUP_BENCH_WORKERS = {given!r}: it takes 0 (no process of their own) to 256")
     return int(given)

@@ -21,7 +21,7 @@ AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 CHANCES = 2 * ATTEMPTS + 2
 """Uniform numbers that a resized crop takes per image."""
 
-GREY = (0.2989, 0.587, 0.114)
+GREY = (0.299, 0.587, 0.114)
 
 ORDERS = list(itertools.permutations(range(3)))
 
@@ -93,9 +93,10 @@ def colour_constants(device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def color_jitter(x: Tensor, chance: Tensor, strength: float) -> Tensor:
-    """Brightness, contrast and saturation of each image times a factor in 1 ± ``strength``, in an order of its own.
+    """Multiply brightness, contrast and saturation of each image by a factor in 1 ± ``strength``, in a random order.
 
-    ``x`` is B×3×H×W in [0,1], ``chance`` uniform on [0,1), 4×B: three factors and the order.
+    ``x`` is B×3×H×W in [0,1], ``chance`` uniform on [0,1), 4×B: three factors and the order. As in fb.resnet.torch and
+    the released code of CutMix (utils.py), nothing is clamped, so the result may leave [0,1].
     """
     chance = chance.to(x.device)
     factors = 1 + strength * (2 * chance[:3] - 1)
@@ -107,18 +108,18 @@ def color_jitter(x: Tensor, chance: Tensor, strength: float) -> Tensor:
         grey = torch.einsum("bchw,c->bhw", x, weights)[:, None]
         which = which.view(-1, 1, 1, 1)
         other = torch.where(which == 0, 0, torch.where(which == 1, grey.mean((2, 3), keepdim=True), grey))
-        x = (factor * x + (1 - factor) * other).clamp(0, 1)
+        x = factor * x + (1 - factor) * other
     return x
 
 
 def lighting(x: Tensor, normal: Tensor, deviation: float) -> Tensor:
-    """Colours moved along the principal components of ImageNet's (Krizhevsky et al., 2012), kept in [0,1].
+    """Move colours along the principal components of ImageNet's (Krizhevsky et al., 2012), without clamping.
 
-    ``x`` is B×3×H×W in [0,1], ``normal`` standard normal, 3×B, on the CPU.
+    ``x`` is B×3×H×W, ``normal`` standard normal, 3×B, on the CPU.
     """
     components = torch.tensor(COMPONENTS) * torch.tensor(VARIANCES) * deviation
     shift = to_device((components @ normal).T, x.device)
-    return (x + shift[:, :, None, None]).clamp(0, 1)
+    return x + shift[:, :, None, None]
 
 
 def padded(x: Tensor, pad: int, padding: str) -> Tensor:

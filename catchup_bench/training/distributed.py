@@ -46,8 +46,8 @@ class Group:
         """What the record says of it."""
         return {"processes": self.size, "batchnorm": "per process"} if self.size > 1 else {}
 
-    def told(self, value: T) -> T:
-        """What ``value`` is in the first process."""
+    def broadcast(self, value: T) -> T:
+        """Return what ``value`` is in the first process."""
         if self.size == 1:
             return value
         from accelerate.utils import broadcast_object_list

@@ -54,7 +54,7 @@ class TrainingBatches(Generic[Source]):
         return self.steps
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(x, y) of the batches of one epoch: x float32 B×3×H×W in [0,1], channels_last."""
+        """Return (x, y) of the batches of one epoch: x float32 B×3×H×W, channels_last, in [0,1] before colours move."""
         normal, chance = self.draw_colours(epoch)
         chance = to_device(chance, self.y.device)
         for step, (x, y) in enumerate(self.cropped(epoch)):

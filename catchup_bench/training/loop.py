@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -24,35 +24,21 @@ from ..engines import choose_engine
 from ..engines.capture import Backend, CudaGraphs
 from ..engines.compiled import Compiled
 from ..engines.graph_steps import Graphs
-from ..errors import RunFailed
+from ..errors import OutOfTime, RunFailed, UsageError
 from ..models import StagedNet
 from ..runs.build import build
-from ..runs.folder import failure_file, open_run, weights_file
+from ..runs.folder import RunFolder, open_run
 from ..runs.run import Run
 from ..seeds import derive
-from ..system.files import write_json
+from ..system.files import read_json, write_json
 from ..system.hardware import autocast, choose_precision
+from ..system.progress import NoProgress, Progress
+from ..system.threads import choose_threads, computing_with
 from .distributed import ALONE, Group
 from .divergence import CHECK_EVERY, DivergenceCheck, finite_weights
 from .loader import Loader
 from .state import Training, after_epoch, finish, keeping, make_optimizer, save, start_or_resume
 from .stream import StreamingLoader
-
-
-class Reporter(Protocol):
-    """Who is told how training goes; see :mod:`catchup_bench.cli.progress`."""
-
-    def start(self, total: int, done: int) -> None: ...
-    def step(self, images: int) -> None: ...
-    def epoch(self, line: dict[str, Any]) -> None: ...
-
-
-class Silent:
-    """Tells nobody."""
-
-    def start(self, total: int, done: int) -> None: ...
-    def step(self, images: int) -> None: ...
-    def epoch(self, line: dict[str, Any]) -> None: ...
 
 
 def train(
@@ -61,42 +47,66 @@ def train(
     *,
     device: torch.device,
     data_dir: Path | None = None,
-    report: Reporter | None = None,
+    progress: Progress | None = None,
     checkpoint_every: float = 15.0,
     group: Group = ALONE,
     engine: str = "auto",
+    threads: int | None = None,
 ) -> Path:
     """Train ``run``, or go on where it stopped, and return its folder. All processes of ``group`` call it alike.
 
     ``checkpoint_every`` is in seconds; a state is written at the first end of an epoch after that, and when training
-    is ended early. ``engine`` is as for :func:`choose_engine`. Raises :class:`UsageError` for missing data or an
-    impossible combination, before anything is written, and :class:`RunFailed` within :data:`LOOK` × 2 steps of a loss
-    that is not finite, which the file ``failed.json`` in the folder then tells; a later call tries again from the last
-    good epoch.
+    is ended early. ``engine`` is as for :func:`choose_engine`, ``threads`` as for :func:`choose_threads`; a resumed run
+    keeps its number of threads. Raises :class:`UsageError` for missing or changed data or an impossible combination,
+    before anything is written, :class:`OutOfTime` when ``progress`` asks to stop, and :class:`RunFailed` within
+    2 × :data:`CHECK_EVERY` steps of a loss that is not finite, which ``failed.json`` in the folder then says; a later
+    call tries again from the last good epoch.
     """
-    report = report or Silent()
+    progress = progress or NoProgress()
     engine = choose_engine(engine, device, group.size)
-    folder = runs / run.folder
-    if group.told(weights_file(folder).exists()):
+    folder = RunFolder(runs / run.folder)
+    if group.broadcast(folder.finished):
         if group.main:
-            (folder / "state.pt").unlink(missing_ok=True)  # killed between the two
-        return folder
+            folder.state.unlink(missing_ok=True)  # killed between the two
+            check_train_images(run, folder, data_dir)
+        return folder.path
     images = data.load(run.dataset.name, "train", data_dir, run.dataset.fraction, run.seed)
     test = data.load(run.dataset.name, "test", data_dir)
     net, method = build(run, device, data.num_classes(run.dataset.name, data_dir))
     loader = make_loader(run, images, device, group)
+    fitting = choose_threads(threads, net, images.size, device)
     with open_run(run, runs) if group.main else nullcontext():
-        training = start_or_resume(run, folder, net, method, device, group)
+        training = start_or_resume(run, folder.path, net, method, device, group, images.digest(), fitting)
+        if threads not in (None, training.threads):
+            raise UsageError(
+                f"{folder.state} is of {training.threads} threads, not {threads}, which would end in other weights: "
+                "leave --threads out, or delete it to start over"
+            )
         if engine == "graphs":
             capture_steps(training, CudaGraphs(device))
         elif engine == "compile":
             compile_steps(training)
-        with keeping(training):
-            train_epochs(training, loader, test, report, checkpoint_every)
+        with computing_with(training.threads), keeping(training):
+            train_epochs(training, loader, test, progress, checkpoint_every)
             if group.main:
                 finish(training, images)
-            group.told(None)  # none leaves before the files are there
-    return folder
+            group.broadcast(None)  # none leaves before the files are there
+    return folder.path
+
+
+def check_train_images(run: Run, folder: RunFolder, data_dir: Path | None) -> None:
+    """Raise :class:`UsageError` when a finished run was trained on other images than those at hand; nothing where there
+    are none to compare with."""
+    try:
+        digest = data.load(run.dataset.name, "train", data_dir, run.dataset.fraction, run.seed).digest()
+    except UsageError:
+        return
+    facts = read_json(folder.training, "training summary")
+    if isinstance(facts, dict) and facts.get("train_sha256") not in (None, digest):
+        raise UsageError(
+            f"{folder.path} was trained on other images than those at hand now (SHA-256 {facts['train_sha256'][:12]}, "
+            f"not {digest[:12]}): bring them back, or train in another --runs folder"
+        )
 
 
 def capture_steps(training: Training, backend: Backend) -> None:
@@ -110,17 +120,17 @@ def compile_steps(training: Training) -> None:
 
 
 def train_epochs(
-    training: Training, loader: Loader | StreamingLoader, test: data.Images, report: Reporter, checkpoint_every: float
+    training: Training, loader: Loader | StreamingLoader, test: data.Images, progress: Progress, checkpoint_every: float
 ) -> None:
     recipe = training.run.recipe
-    report.start(len(loader.images) * recipe.epochs, len(loader.images) * training.epoch)
+    progress.start(len(loader.images) * recipe.epochs, len(loader.images) * training.epoch)
     saved = time.monotonic()
     for epoch in range(training.epoch, recipe.epochs):
-        line = train_epoch(training, loader, epoch, report)
-        if (epoch + 1) % recipe.eval_every == 0 or epoch + 1 == recipe.epochs:
+        line = train_epoch(training, loader, epoch, progress)
+        if (epoch + 1) % recipe.look_every == 0 or epoch + 1 == recipe.epochs:
             line["test_error"] = test_error(training.net, test, training.precision, group=training.group)
         after_epoch(training, line, epoch)
-        report.epoch(line)
+        progress.epoch(line)
         if time.monotonic() - saved >= checkpoint_every and epoch + 1 < recipe.epochs:
             save(training)
             saved = time.monotonic()
@@ -152,7 +162,7 @@ def make_loader(
     return Loader(images, recipe.batch_size, **options)
 
 
-def train_epoch(training: Training, loader: Loader | StreamingLoader, epoch: int, report: Reporter) -> dict[str, Any]:
+def train_epoch(training: Training, loader: Loader | StreamingLoader, epoch: int, progress: Progress) -> dict[str, Any]:
     """One pass over the data; the line for ``metrics.jsonl``."""
     run, net, device, own = training.run, training.net, loader.y.device, training.group.own
     torch.manual_seed(derive(run.seed, "layers", epoch, *own))  # for modules that draw from the default generator
@@ -170,7 +180,9 @@ def train_epoch(training: Training, loader: Loader | StreamingLoader, epoch: int
         n = len(loader.batch(step))
         total += loss * n
         seen += n
-        report.step(n)
+        progress.step(n)
+        if progress.should_stop():
+            raise OutOfTime("the time is over")
         if (step + 1) % CHECK_EVERY == 0 and not watch.finite(total):
             fail(training, epoch, step)
     training.group.average_statistics(net)
@@ -184,7 +196,7 @@ def train_epoch(training: Training, loader: Loader | StreamingLoader, epoch: int
 def fail(training: Training, epoch: int, step: int) -> NoReturn:
     what = "the loss is no longer finite"
     if training.group.main:
-        write_json(failure_file(training.folder), {"what": what, "epoch": epoch + 1, "step": step + 1})
+        write_json(RunFolder(training.folder).failure, {"what": what, "epoch": epoch + 1, "step": step + 1})
     raise RunFailed(
         f"{training.run.folder}: {what} in epoch {epoch + 1}, step {step + 1}; its last good epoch is kept. "
         "Try a lower --set recipe.lr or --precision fp32"

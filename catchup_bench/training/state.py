@@ -18,7 +18,7 @@ from ..errors import UsageError
 from ..method import Method
 from ..models import StagedNet
 from ..runs import checkpoint
-from ..runs.folder import failure_file, weights_file
+from ..runs.folder import RunFolder, check_still_there
 from ..runs.run import Run
 from ..system.files import append_line, sweep, write_json, write_text
 from ..system.hardware import choose_precision
@@ -38,7 +38,8 @@ class Kept:
 @dataclass
 class Training:
     """A run in progress. ``kept`` is the end of its last epoch until that is on disk. ``gen`` is the method's, seeded
-    anew in every epoch; ``engine`` takes the steps if they are not eager."""
+    anew in every epoch; ``engine`` takes the steps if they are not eager; ``train_sha256`` is the digest of the
+    training images."""
 
     run: Run
     folder: Path
@@ -51,6 +52,8 @@ class Training:
     best_weights: dict[str, Tensor] | None = None
     kept: Kept | None = None
     group: Group = ALONE
+    threads: int = 1
+    train_sha256: str = ""
     engine: Graphs | Compiled | None = None
     gen: torch.Generator = field(init=False)
 
@@ -70,7 +73,7 @@ def keeping(training: Training) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if not weights_file(training.folder).exists():
+        if not RunFolder(training.folder).finished:
             save(training)
         raise
 
@@ -89,26 +92,46 @@ def make_optimizer(run: Run, net: StagedNet) -> torch.optim.Optimizer:
 
 
 def start_or_resume(
-    run: Run, folder: Path, net: StagedNet, method: Method, device: torch.device, group: Group = ALONE
+    run: Run,
+    folder: Path,
+    net: StagedNet,
+    method: Method,
+    device: torch.device,
+    group: Group = ALONE,
+    train_sha256: str = "",
+    threads: int = 1,
 ) -> Training:
-    optimizer, path = make_optimizer(run, net), folder / "state.pt"
+    """Return ``run`` as the state in ``folder`` has it, or at its beginning where there is none.
+
+    Raises :class:`UsageError` when the state is damaged, or of other images or another number of processes.
+    """
+    files = RunFolder(folder)
     precision = choose_precision(run.recipe.precision, device)
-    training = Training(run, folder, net, method, optimizer, precision, 0, [], group=group)
-    state = group.told(checkpoint.read_state(path) if group.main else None)
+    optimizer = make_optimizer(run, net)
+    training = Training(
+        run, folder, net, method, optimizer, precision, 0, [], group=group, threads=threads, train_sha256=train_sha256
+    )
+    state = group.broadcast(checkpoint.read_state(files.state) if group.main else None)
     if state is not None:
         if (processes := state.get("processes", 1)) != group.size:
-            raise UsageError(f"{path} is of {processes} processes, not {group.size}: delete it to start over")
+            raise UsageError(f"{files.state} is of {processes} processes, not {group.size}: delete it to start over")
+        if state.get("train_sha256", train_sha256) != train_sha256:
+            raise UsageError(
+                f"{files.state} is of other training images than those at hand now: bring them back, or delete it to "
+                "start over"
+            )
         try:
             net.load_state_dict(state["net"])
             optimizer.load_state_dict(state["optimizer"])
             training.metrics = json.loads(state["metrics"])
             training.precision, training.epoch = str(state["precision"]), int(state["epoch"])
+            training.threads = int(state.get("threads", threads))
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as err:
             what = type(err).__name__
-            raise UsageError(f"{path} is not a state of this run ({what}): delete it to start over") from None
+            raise UsageError(f"{files.state} is not a state of this run ({what}): delete it to start over") from None
     if group.main:
         sweep(folder)
-        failure_file(folder).unlink(missing_ok=True)
+        files.failure.unlink(missing_ok=True)
         write_metrics(folder, training.metrics)  # without what an interrupted attempt left: it will be run again
     return training
 
@@ -117,7 +140,7 @@ def after_epoch(training: Training, line: dict[str, Any], epoch: int) -> None:
     training.epoch = epoch + 1
     training.metrics.append(line)
     if training.group.main:
-        append_line(training.folder / "metrics.jsonl", json.dumps(line))
+        append_line(RunFolder(training.folder).metrics, json.dumps(line))
     weights = {k: v.detach().clone() for k, v in training.net.state_dict().items()}
     if "test_error" in line and training.best is line:
         training.best_weights = weights
@@ -128,48 +151,53 @@ def after_epoch(training: Training, line: dict[str, Any], epoch: int) -> None:
         "precision": training.precision,
         "metrics": json.dumps(training.metrics),
         "processes": training.group.size,
+        "threads": training.threads,
+        "train_sha256": training.train_sha256,
     }
     # in one assignment: a signal between two statements finds one whole epoch or the other
     training.kept = Kept(state, training.best_weights, training.best["epoch"] if training.best_weights else 0)
 
 
 def write_metrics(folder: Path, metrics: list[dict[str, Any]]) -> None:
-    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics))
+    write_text(RunFolder(folder).metrics, "".join(json.dumps(line) + "\n" for line in metrics))
 
 
 def save(training: Training) -> None:
-    """The best weights first: if the state is then not written, the epochs in between come to the same best again."""
+    """Write the end of the last epoch, the best weights first: if the state is then not written, the epochs in between
+    come to the same best again. Raises :class:`RunFailed` when the folder was deleted."""
     kept = training.kept
     if kept is None or not training.group.main:
         return
+    check_still_there(training.folder)
     save_best(training, kept)
-    checkpoint.save_state(kept.state, training.folder / "state.pt")
+    checkpoint.save_state(kept.state, RunFolder(training.folder).state)
     training.kept = None
 
 
 def save_best(training: Training, kept: Kept) -> None:
     if kept.best_weights is not None:
-        path = training.folder / "best.safetensors"
+        path = RunFolder(training.folder).best
         checkpoint.save_tensors(kept.best_weights, training.run, path, epoch=kept.best_epoch)
         training.best_weights = None
 
 
 def finish(training: Training, images: data.Images | data.Files) -> None:
     """Write the results of training, the weights last: their presence says that the run is complete."""
+    folder, device = RunFolder(training.folder), training.net.mean.device
+    check_still_there(folder.path)
     if training.kept is not None:
         save_best(training, training.kept)
-    folder, device = training.folder, training.net.mean.device
     facts = {
         "epochs": training.epoch,
         "best": {k: training.best[k] for k in ("epoch", "test_error")},
         "seconds": sum(line["seconds"] for line in training.metrics),
         "train_images": len(images),
-        "train_sha256": images.digest(),
+        "train_sha256": training.train_sha256 or images.digest(),
         **(training.engine.facts() if training.engine else {"engine": "eager"}),
         **describe(device, training.precision),
         **training.group.facts,
     }
-    write_json(folder / "training.json", facts)
+    write_json(folder.training, facts)
     tensors = training.net.state_dict()
-    checkpoint.save_tensors(tensors, training.run, weights_file(folder), epoch=training.epoch)
-    (folder / "state.pt").unlink(missing_ok=True)
+    checkpoint.save_tensors(tensors, training.run, folder.weights, epoch=training.epoch)
+    folder.state.unlink(missing_ok=True)

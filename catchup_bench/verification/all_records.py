@@ -12,7 +12,7 @@ from ..boards.grid import Job, job_digest, jobs_of
 from ..errors import BenchError
 from ..records.record import Record, as_json, parse_record, read_record
 from ..records.results_folder import changed_since_marked, kept_level, record_files, results_folder
-from ..runs.folder import EXTERNAL_FILE, weights_file
+from ..runs.folder import RunFolder
 from ..suites import make_suites
 from ..system.files import read_json
 from .record import Verdict, contradictions, keep_level, verify_record
@@ -79,9 +79,9 @@ def reevaluate_all(
     Raises :class:`VerificationFailed` at the first that does not hold.
     """
     for path in record_files(root):
-        folder = runs / read_record(path).subject.folder
-        if kept_level(path) < 2 and (weights_file(folder).exists() or (folder / EXTERNAL_FILE).exists()):
-            verdict = verify_record(path, folder, device, data_dir)
+        folder = RunFolder(runs / read_record(path).subject.folder)
+        if kept_level(path) < 2 and (folder.finished or folder.external.exists()):
+            verdict = verify_record(path, folder.path, device, data_dir)
             if keep:
                 keep_level(path, verdict)
             yield path, verdict

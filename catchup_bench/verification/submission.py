@@ -120,13 +120,14 @@ def complete(record: Record, board: Board, setup: Setup, folder: Path, data_dir:
 
 
 def entry_of(run: Run, setup: Setup, label: str | None) -> dict[str, Any]:
-    """The row: name, label, and the options that are not the method's own defaults for the dataset."""
+    """Return the row: name, label, and the options that are neither the set-up's nor the method's defaults there."""
     if label is not None and not (label and re.fullmatch(FOLDER_NAME, label) and len(label) <= 64):
         raise UsageError(
             f"--label {label!r}: it takes 1 to 64 letters, digits, _, . and -, and begins with neither . nor -"
         )
     method = run.method
-    own = make_run(method.file or method.name, setup.dataset).method.options
+    given = {method.name: options} if (options := setup.options_of(method.name)) else {}
+    own = make_run(method.file or method.name, setup.dataset, settings=given).method.options
     changed = {k: v for k, v in as_json(method.options).items() if as_json(own)[k] != v}
     if changed and label is None:
         words = ", ".join(f"{k} = {v}" for k, v in changed.items())

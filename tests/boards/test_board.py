@@ -21,11 +21,14 @@ from catchup_bench.leaderboard.markdown import between, board_page, index_sectio
 from catchup_bench.leaderboard.pages import make_pages, stale_pages, write_pages
 from catchup_bench.leaderboard.statistics import summarize
 from catchup_bench.leaderboard.table import Table, make_table
+from catchup_bench.leaderboard.wording import setup_texts
 from catchup_bench.records.record import Outcome, Record, as_json, pack, read_record, unpack, write_record
 from catchup_bench.records.results_folder import changed_since_marked, mark_file
+from catchup_bench.runs.run import Run
 from catchup_bench.suites import make_suites
 from catchup_bench.verification import all_records
 from catchup_bench.verification.record import Verdict, keep_level, verify_record
+from catchup_bench.verification.submission import entry_of
 
 TOML = """
 title = "Tiny"
@@ -87,6 +90,39 @@ def made_up(tmp_path: Path, text: str = TOML) -> Path:
 
 def make(root: Path) -> Table:
     return make_table(boards.load(str(root / "tiny.toml")), root / "leaderboards" / "results" / "tiny")
+
+
+SETUP = """
+[[setups]]
+name = "other"
+dataset = "digits"
+model = "preactresnet10"
+width = 4
+recipe = "digits"
+set = ["catchup.alpha=2", "catchup.input_mix=inputmixup"]
+suites = ["clean"]
+"""
+
+
+def test_a_setup_has_options_of_methods_and_a_rows_own_come_first(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TOML + SETUP)
+    board = boards.load(str(tmp_path / "tiny.toml"))
+    options = {(j.setup, j.label): j.run.method.options for j in jobs_of(board) if isinstance(j.run, Run)}
+    assert [options["preactresnet10-w4", "catchup"][k] for k in ("alpha", "input_mix")] == [10, "cutmix"]
+    assert [options["other", "catchup"][k] for k in ("alpha", "input_mix")] == [2, "inputmixup"]
+    assert [options["other", "catchup-no-input"][k] for k in ("alpha", "input_mix")] == [2, "none"]
+    said = dict(setup_texts(make(tmp_path)))
+    assert "catchup.alpha=2" in said["other"] and "catchup" not in said["preactresnet10-w4"]
+    run = next(j.run for j in jobs_of(board) if (j.setup, j.label) == ("other", "catchup"))
+    assert isinstance(run, Run)
+    assert entry_of(run, board.setups[1], None) == {"name": "catchup", "label": "catchup", "set": {}}
+    assert entry_of(run, board.setups[0], "mine")["set"] == {"alpha": 2.0, "input_mix": "inputmixup"}
+
+
+def test_options_of_a_method_that_is_not_on_the_board_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TOML + SETUP.replace("catchup.alpha", "cutmix.alpha"))
+    with pytest.raises(UsageError, match="setup 'other' sets options of cutmix, which is no method of this board"):
+        boards.load(str(tmp_path / "tiny.toml"))
 
 
 def test_every_packaged_board_loads_and_has_runs() -> None:

@@ -75,7 +75,7 @@ def test_an_interrupted_compiled_run_ends_in_the_same_bytes(tmp_path: Path, trac
     run = small("cutmix")
     whole = train(run, tmp_path / "whole", device=CPU, engine="compile")
     with pytest.raises(Stop):
-        train(run, tmp_path, device=CPU, engine="compile", report=StopsAfter(1), checkpoint_every=0)
+        train(run, tmp_path, device=CPU, engine="compile", progress=StopsAfter(1), checkpoint_every=0)
     folder = train(run, tmp_path, device=CPU, engine="compile")
     assert (folder / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
     assert json.loads((folder / "training.json").read_text())["engine"] == "compile"

@@ -24,8 +24,9 @@ from catchup_bench.runs.build import build
 from catchup_bench.runs.make import make_run
 from catchup_bench.runs.run import Run
 from catchup_bench.system.hardware import choose_precision
+from catchup_bench.system.progress import NoProgress
 from catchup_bench.training import loop
-from catchup_bench.training.loop import Silent, capture_steps, make_loader, train, train_epoch
+from catchup_bench.training.loop import capture_steps, make_loader, train, train_epoch
 from catchup_bench.training.state import Training, make_optimizer
 from tests.conftest import Cli
 
@@ -75,7 +76,7 @@ def start(run: Run, method: Method | None = None) -> Training:
 def go(one: Training, epochs: int = 2) -> list[float]:
     loader = make_loader(one.run, data.load("digits", "train", None, one.run.dataset.fraction, 0), CPU)
     assert len(loader.images) % loader.batch_size, "there is to be a short last batch"
-    return [train_epoch(one, loader, epoch, Silent())["loss"] for epoch in range(epochs)]
+    return [train_epoch(one, loader, epoch, NoProgress())["loss"] for epoch in range(epochs)]
 
 
 def assert_same(a: Training, b: Training) -> None:
@@ -281,7 +282,7 @@ class Stop(Exception):
     """Raised in the middle of training."""
 
 
-class StopsAfter(Silent):
+class StopsAfter(NoProgress):
     """Interrupts at the first batch after one epoch."""
 
     stopped = False
@@ -304,7 +305,7 @@ def test_an_engine_goes_on_from_the_others_state(
     run = small(method)
     whole = train(run, tmp_path / "whole", device=CPU, engine="eager")
     with pytest.raises(Stop):
-        train(run, tmp_path, device=CPU, engine=first, report=StopsAfter(), checkpoint_every=0)
+        train(run, tmp_path, device=CPU, engine=first, progress=StopsAfter(), checkpoint_every=0)
     state = checkpoint.read_state(tmp_path / run.folder / "state.pt")
     assert state is not None and type(state["optimizer"]["param_groups"][0]["lr"]) is float
     second = "graphs" if first == "eager" else "eager"

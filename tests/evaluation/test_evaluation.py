@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -20,7 +21,7 @@ from catchup_bench.cli.progress import EvaluationBar, time_left
 from catchup_bench.errors import UsageError
 from catchup_bench.evaluation.slices import Slice
 from catchup_bench.records.outcomes import collect_record, read_outcomes
-from catchup_bench.records.record import write_record
+from catchup_bench.records.record import Outcome, write_record
 from tests.conftest import Cli, as_json
 
 SUITES = ("--suite", "clean", "--suite", "fgsm", "--suite", "deformation", "--set", "fgsm.eps=2,4")
@@ -175,12 +176,12 @@ def test_the_time_left_is_what_the_suites_took(
     clock = Clock()
     monkeypatch.setattr("catchup_bench.cli.progress.time", clock)
     with EvaluationBar("evaluating") as bar:
-        bar.start([("clean", 1.0), *[("fgsm", 4.0)] * 2, *[("corruption", 1.0)] * 95])
+        bar.begin([("clean", 1.0), *[("fgsm", 4.0)] * 2, *[("corruption", 1.0)] * 95])
         steps = [("clean", 2.0), ("fgsm", 12.0), ("fgsm", 4.0), *[("corruption", 3.0)] * 95]
         left = []
         for suite, seconds in steps:
             clock.now += seconds
-            bar.finished(suite, 1.0, suite)
+            bar.condition(suite, Outcome.of(np.ones(4, bool), suite, {}))
             left.append(bar.seconds_left())
     assert left[0] == pytest.approx(2 * 8 + 95 * 2)  # nothing but clean is known: two seconds a pass
     assert left[1] == pytest.approx(12 + 95 * 14 / 5)
@@ -297,8 +298,8 @@ def test_batches_are_halved_until_they_fit(
     suites = make_suites(["clean", "deformation"], {})
     small = replace(subject, net=Small())
     if fits:
-        found = evaluate(small, suites, device=cpu)
+        found = evaluate(small, suites, device=cpu, threads=1)
         assert found == {name: o for name, o in read_outcomes(evaluated).items() if not name.startswith("fgsm")}
     else:
         with pytest.raises(RunFailed, match="does not hold one image"):
-            evaluate(small, suites, device=cpu)
+            evaluate(small, suites, device=cpu, threads=1)

@@ -14,8 +14,8 @@ import pytest
 from catchup_bench import boards
 from catchup_bench.boards.grid import Job, jobs_of
 from catchup_bench.errors import Busy, OutOfTime, RunFailed, UsageError
-from catchup_bench.jobs.job import Deadline, Ledger, Workspace, has_failed, missing_jobs
 from catchup_bench.jobs import ray_cluster, ray_tasks
+from catchup_bench.jobs.job import Deadline, Ledger, Workspace, has_failed, missing_jobs
 from catchup_bench.jobs.local import run_locally
 from catchup_bench.jobs.ray_cluster import Cluster, connect, gpus_per_run, ping
 from catchup_bench.jobs.ray_tasks import (
@@ -197,7 +197,7 @@ def noted() -> list[list[str]]:
 def free(folder: Path) -> bool:
     """Whether no process trains there."""
     try:
-        with locked(folder):
+        with locked(folder / ".lock"):
             return True
     except Busy:
         return False
@@ -211,7 +211,7 @@ def lasting(record: Path) -> bytes:
 
 
 def test_without_ray_one_line_says_how_to_get_it(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catchup_bench.jobs.ray_tasks.find_spec", lambda name: None)
+    monkeypatch.setattr("catchup_bench.jobs.ray_cluster.find_spec", lambda name: None)
     (tmp_path / "leaderboards").mkdir()
     (tmp_path / "tiny.toml").write_text(TINY)
     result = cli("leaderboard", "run", "tiny.toml", "--on", "ray")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from catchup_bench import boards
 from catchup_bench.boards.grid import jobs_of
-from catchup_bench.errors import OutOfTime, UsageError
-from catchup_bench.jobs.job import Deadline
+from catchup_bench.errors import UsageError
 from catchup_bench.jobs import selection
+from catchup_bench.jobs.job import Deadline
 from tests.cli.test_cli import TINY
 from tests.conftest import Cli, as_json
 
@@ -68,11 +68,10 @@ def test_other_times_are_refused(text: str) -> None:
         selection.seconds(text)
 
 
-def test_the_clock_ends_a_run_at_its_next_step() -> None:
-    Deadline(None).step(1)
-    Deadline(time.time() + 100).step(1)
-    with pytest.raises(OutOfTime):
-        Deadline(time.time() - 1).step(1)
+def test_a_run_is_asked_to_stop_when_its_time_is_over() -> None:
+    assert not Deadline(None).should_stop()
+    assert not Deadline(time.time() + 100).should_stop()
+    assert Deadline(time.time() - 1).should_stop()
 
 
 @pytest.mark.usefixtures("in_process")

@@ -7,10 +7,12 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from catchup_bench import data
 from catchup_bench.errors import UsageError
 from catchup_bench.models import MODELS, StagedNet
 from catchup_bench.models.keys import translate
-from catchup_bench.runs.build import build_net
+from catchup_bench.runs.build import build, build_net
+from catchup_bench.runs.make import make_run
 from catchup_bench.runs.run import ModelSpec
 
 
@@ -194,6 +196,18 @@ def test_shapes_after_every_stage() -> None:
     model, x = net(width=8), torch.rand(1, 3, 32, 32)
     shapes = [tuple(model(x, stop=k).shape[1:]) for k in range(1, 6)]
     assert shapes == [(8, 32, 32), (8, 32, 32), (16, 16, 16), (32, 8, 8), (64, 4, 4)]
+
+
+def test_a_recipe_may_normalise_as_on_imagenet() -> None:
+    """As OpenMixup does with Tiny-ImageNet."""
+    own, other = (
+        build(make_run("baseline", "digits", overrides={"normalise": name}), torch.device("cpu"))[0]
+        for name in ("dataset", "imagenet")
+    )
+    assert own.mean.flatten().tolist() == pytest.approx(data.get("digits").mean)
+    assert other.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert other.std.flatten().tolist() == pytest.approx([0.229, 0.224, 0.225])
+    assert all(torch.equal(a, b) for a, b in zip(own.parameters(), other.parameters(), strict=True))
 
 
 def test_normalisation_is_inside() -> None:

@@ -26,7 +26,7 @@ from catchup_bench.records.attack_checks import LEGEND, suspicions
 from catchup_bench.records.record import Outcome, as_json
 from catchup_bench.seeds import stream
 from catchup_bench.suites import Context, Found, Suite, _gradient_masking, suite_class
-from tests.boards.test_board import make
+from tests.boards.test_board import make, root  # noqa: F401
 from tests.conftest import Cli
 
 fgsm = suite_class("fgsm")
@@ -364,7 +364,7 @@ def test_the_terminal_marks_a_suspicious_number_and_says_why(capsys: pytest.Capt
 
 
 def test_the_page_marks_the_column_and_explains_it_once(
-    root: Path,
+    root: Path,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

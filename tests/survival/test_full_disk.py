@@ -14,7 +14,8 @@ from catchup_bench.records.outcomes import read_stored, store_outcome
 from catchup_bench.records.record import Outcome, Record, read_record, write_record
 from catchup_bench.runs.make import make_run
 from catchup_bench.system import cache, files
-from catchup_bench.training.loop import Silent, train
+from catchup_bench.system.progress import NoProgress
+from catchup_bench.training.loop import train
 from tests.cli.test_cli import SMALL
 from tests.conftest import Cli
 from tests.survival.test_kill import CONTEXT
@@ -51,7 +52,7 @@ def test_training_on_a_full_disk_is_one_line(cli: Cli, tmp_path: Path, fill: Cal
     assert not unfinished(tmp_path) and not list(tmp_path.rglob(name))
 
 
-class Fills(Silent):
+class Fills(NoProgress):
     """The disk is full from the second epoch on."""
 
     def __init__(self, fill: Callable[[], None]) -> None:
@@ -74,7 +75,7 @@ def test_the_state_before_stays_whole(tmp_path: Path, monkeypatch: pytest.Monkey
         patch.setattr(Path, "write_bytes", full)
 
     with monkeypatch.context() as patch, pytest.raises(RunFailed, match="No space left"):
-        train(run, tmp_path, device=torch.device("cpu"), report=Fills(fill), checkpoint_every=0)
+        train(run, tmp_path, device=torch.device("cpu"), progress=Fills(fill), checkpoint_every=0)
     assert torch.load(tmp_path / run.folder / "state.pt", weights_only=True)["epoch"] == 1
     again = train(run, tmp_path, device=torch.device("cpu"))
     assert (again / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()

@@ -71,10 +71,32 @@ def test_the_whole_image_resized_is_itself() -> None:
     assert torch.equal(augment.resize_boxes(x, boxes, "bicubic"), x)
 
 
-def test_color_jitter_is_torchvisions_in_some_order() -> None:
+def jittered(image: Tensor, factors: list[float], order: tuple[int, ...]) -> Tensor:
+    """Brightness, contrast and saturation by the definition: mixed with black, with the mean grey, with the grey."""
+    for which in order:
+        grey = (image * torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)[:, None, None]).sum(0)
+        other = (torch.zeros_like(grey), torch.full_like(grey, grey.mean().item()), grey)[which]
+        image = torch.stack([other + factors[which] * (channel - other) for channel in image])
+    return image
+
+
+def test_color_jitter_mixes_with_black_and_grey_in_some_order_and_clamps_nothing() -> None:
+    x = pictures(24, 8).permute(0, 3, 1, 2).float() / 255
+    chance = chances(24, 4)
+    ours = augment.color_jitter(x, chance, 0.4)
+    for i in range(24):
+        factors = [float(0.6 + 0.8 * chance[k, i]) for k in range(3)]
+        theirs = jittered(x[i].double(), factors, augment.ORDERS[int(chance[3, i] * 6)])
+        assert torch.allclose(ours[i].double(), theirs, atol=1e-5)
+    assert len({int(c * 6) for c in chance[3]}) == 6
+    assert ours.min() < -0.05 and ours.max() > 1.2, "as in the released code of CutMix, which clamps nothing"
+
+
+def test_color_jitter_without_its_clamp_is_torchvisions() -> None:
+    """Of pictures whose colours stay inside [0,1], up to torchvision's rounded weight of red."""
     from torchvision.transforms.v2 import functional as V
 
-    x = pictures(24, 8).permute(0, 3, 1, 2).float() / 255
+    x = 0.4 + 0.2 * pictures(24, 8).permute(0, 3, 1, 2).float() / 255
     chance = chances(24, 4)
     ours = augment.color_jitter(x, chance, 0.4)
     steps = (V.adjust_brightness, V.adjust_contrast, V.adjust_saturation)
@@ -82,24 +104,17 @@ def test_color_jitter_is_torchvisions_in_some_order() -> None:
         theirs = x[i]
         for which in augment.ORDERS[int(chance[3, i] * 6)]:
             theirs = steps[which](theirs, float(1 + 0.4 * (2 * chance[which, i] - 1)))
-        assert torch.allclose(ours[i], theirs, atol=1e-5)
-    assert len({int(c * 6) for c in chance[3]}) == 6
+        assert torch.allclose(ours[i], theirs, atol=2e-4)
 
 
-def test_lighting_moves_along_the_components() -> None:
-    x = torch.full((2, 3, 4, 4), 0.5)
+def test_lighting_moves_along_the_components_and_clamps_nothing() -> None:
+    x = torch.stack([torch.full((3, 4, 4), 0.5), torch.ones(3, 4, 4)])
     normal = torch.tensor([[1.0, 0.0], [0.0, -2.0], [0.0, 0.0]])
-    moved = augment.lighting(x, normal, 0.1) - 0.5
+    moved = augment.lighting(x, normal, 0.1) - x
     first, second = (torch.tensor([row[k] for row in augment.COMPONENTS]) for k in (0, 1))
     assert torch.allclose(moved[0, :, 0, 0], 0.1 * 0.2175 * first, atol=1e-6)
     assert torch.allclose(moved[1, :, 2, 3], -0.2 * 0.0188 * second, atol=1e-6)
-
-
-def test_lighting_never_changes() -> None:
-    """Recorded trainings depend on its last bit."""
-    x, normal = torch.rand(7, 3, 4, 4, generator=torch.Generator().manual_seed(0)), torch.randn(3, 50)[:, 9:16]
-    shift = (torch.tensor(augment.COMPONENTS) * torch.tensor(augment.VARIANCES) * 0.1) @ normal
-    assert torch.equal(augment.lighting(x, normal, 0.1), (x + shift.T.to(x.device)[:, :, None, None]).clamp(0, 1))
+    assert moved[1].max() > 0, "above white"
 
 
 @given(st.integers(2, 9), st.data())

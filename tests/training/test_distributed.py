@@ -60,8 +60,8 @@ def main(folder: Path) -> None:
         run = small("catchup")
         train(run, folder / "whole", device=CPU, group=group)
         with pytest.raises(Stop):
-            train(run, folder / "cut", device=CPU, group=group, report=StopsAfter(1), checkpoint_every=0)
-        group.told(None)
+            train(run, folder / "cut", device=CPU, group=group, progress=StopsAfter(1), checkpoint_every=0)
+        group.broadcast(None)
         state = checkpoint.read_state(folder / "cut" / run.folder / "state.pt")
         train(run, folder / "cut", device=CPU, group=group)
         found["state"] = [] if state is None else [torch.tensor(state["epoch"]), torch.tensor(state["processes"])]
@@ -78,7 +78,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
-    command = [sys.executable, "-m", "tests.test_parallel", str(folder)]
+    command = [sys.executable, "-m", "tests.training.test_distributed", str(folder)]
     processes = [
         subprocess.Popen(
             command, env={**os.environ, **meet, "OMP_NUM_THREADS": "1", "RANK": str(rank), "LOCAL_RANK": str(rank)}
@@ -150,7 +150,7 @@ def test_shares_are_the_whole_batch_and_a_last_batch_of_too_few_is_left_out() ->
 def test_a_state_of_another_number_of_processes_is_refused(tmp_path: Path) -> None:
     run = small("baseline")
     with pytest.raises(Stop):
-        train(run, tmp_path, device=CPU, report=StopsAfter(1), checkpoint_every=0)
+        train(run, tmp_path, device=CPU, progress=StopsAfter(1), checkpoint_every=0)
     path = tmp_path / run.folder / "state.pt"
     state = checkpoint.read_state(path)
     assert state is not None

@@ -12,8 +12,9 @@ from catchup_bench.runs.build import build
 from catchup_bench.runs.folder import make_folder
 from catchup_bench.runs.make import make_run
 from catchup_bench.runs.run import Run
+from catchup_bench.system.progress import NoProgress
 from catchup_bench.training import loop
-from catchup_bench.training.loop import Silent, train
+from catchup_bench.training.loop import train
 
 CPU = torch.device("cpu")
 
@@ -24,7 +25,7 @@ class Stop(Exception):
     """Raised in the middle of training."""
 
 
-class StopsAfter(Silent):
+class StopsAfter(NoProgress):
     """Interrupts at the first batch after ``epochs``."""
 
     def __init__(self, epochs: int) -> None:
@@ -44,7 +45,7 @@ def test_an_interrupted_run_ends_in_the_same_bytes(tmp_path: Path, method: str, 
     run = make_run(method, **SMALL)  # type: ignore[arg-type]
     whole = train(run, tmp_path / "whole", device=CPU)
     with pytest.raises(Stop):
-        train(run, tmp_path / "cut", device=CPU, report=StopsAfter(after), checkpoint_every=0)
+        train(run, tmp_path / "cut", device=CPU, progress=StopsAfter(after), checkpoint_every=0)
     again = train(run, tmp_path / "cut", device=CPU)
     assert (again / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
     assert (again / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
@@ -105,7 +106,7 @@ def test_a_loss_that_is_not_finite_fails_the_run(tmp_path: Path) -> None:
     assert not (tmp_path / run.folder / "last.safetensors").exists()
 
 
-class Breaks(Silent):
+class Breaks(NoProgress):
     """Makes the network's output infinite after ``steps`` steps, and counts those that follow."""
 
     def __init__(self, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +131,7 @@ def test_a_broken_loss_stops_within_50_steps_and_keeps_the_last_epoch(
     with monkeypatch.context() as patch:
         breaks = Breaks(after, patch)
         with pytest.raises(RunFailed, match="epoch 2"):
-            train(run, tmp_path, device=CPU, report=breaks)
+            train(run, tmp_path, device=CPU, progress=breaks)
     assert -50 <= breaks.left <= 0
     folder = tmp_path / run.folder
     assert json.loads((folder / "failed.json").read_text())["epoch"] == 2
@@ -159,12 +160,12 @@ def test_bad_input_writes_nothing(tmp_path: Path) -> None:
 def test_two_processes_do_not_train_the_same_run(tmp_path: Path) -> None:
     run = make_run("baseline", **SMALL)  # type: ignore[arg-type]
 
-    class TrainsAgain(Silent):
+    class TrainsAgain(NoProgress):
         def start(self, total: int, done: int) -> None:
             train(run, tmp_path, device=CPU)
 
     with pytest.raises(UsageError, match="being trained by another process"):
-        train(run, tmp_path, device=CPU, report=TrainsAgain())
+        train(run, tmp_path, device=CPU, progress=TrainsAgain())
 
 
 def test_weights_of_another_network_are_listed(trained_run: Path) -> None:

@@ -126,7 +126,7 @@ def test_training_on_files_is_resumed_to_the_same_bytes(
     run = make_run("cutmix", pets, model="preactresnet10", width=WIDTH, overrides=over)
     whole = train(run, tmp_path / "whole", device=CPU)
     with pytest.raises(Stop):
-        train(run, tmp_path / "cut", device=CPU, report=StopsAfter(1), checkpoint_every=0)
+        train(run, tmp_path / "cut", device=CPU, progress=StopsAfter(1), checkpoint_every=0)
     again = train(run, tmp_path / "cut", device=CPU)
     assert (again / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
     assert losses(again) == losses(whole)
@@ -144,12 +144,12 @@ def test_a_damaged_file_leaves_no_run_behind_but_never_a_finished_epoch(pets: st
     over = {"epochs": 2, "batch_size": 4, "crop": "window"}
     run = make_run("baseline", pets, model="preactresnet10", width=WIDTH, overrides=over)
     with pytest.raises(Stop):
-        train(run, tmp_path / "gone_on_with", device=CPU, report=StopsAfter(1), checkpoint_every=0)
+        train(run, tmp_path / "gone_on_with", device=CPU, progress=StopsAfter(1), checkpoint_every=0)
     path = files(pets).path(3)
     path.write_bytes(path.read_bytes()[:-300])
-    for runs in (tmp_path / "new", tmp_path / "gone_on_with"):
-        with pytest.raises(UsageError, match="cannot read the image"):
-            train(run, runs, device=CPU)
+    for runs, why in (("new", "cannot read the image"), ("gone_on_with", "of other training images")):
+        with pytest.raises(UsageError, match=why):
+            train(run, tmp_path / runs, device=CPU)
     assert not (tmp_path / "new").exists()
     assert (tmp_path / "gone_on_with" / run.folder / "state.pt").exists()
 

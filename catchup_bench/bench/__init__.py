@@ -1,1 +1,0 @@
-"""TODO catchup_bench.bench."""
