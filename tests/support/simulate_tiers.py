@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from catchup_bench.leaderboard import statistics
+from catchup_bench.leaderboard.statistics import comparisons
 
 RECORDS = Path(__file__).parents[2] / "leaderboards" / "results" / "digits" / "preactresnet10-w16"
 SEEDS = 5
@@ -176,8 +177,8 @@ def main() -> None:
     given = parser.parse_args()
     boards, no_limit = given.boards, given.no_limit
     if no_limit:
-        welch = statistics.welch
-        statistics.welch = lambda value, parts, _: welch(value, parts, 10**9)
+        welch = comparisons.welch
+        comparisons.welch = lambda value, parts, _: welch(value, parts, 10**9)
     drawn_from = source()
     print(f"{len(drawn_from.residuals)} residuals, deviation of a run {drawn_from.std:.2f} %; {boards} boards a case")
     print("case | images | false tier | interval misses | pairs found | against the baseline | (by Holm)")
