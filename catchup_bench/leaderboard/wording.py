@@ -79,7 +79,7 @@ def against_text(t: Table, row: Row) -> str:
 def row_texts(t: Table, row: Row, columns: list[Column], bold: str | None) -> list[str]:
     """Return tier, rank, label, comparison with the baseline, values, cost, seeds and state of a row."""
     if not row.n:
-        return ["", "", row.label, "", *[absence(row)] + [""] * (len(columns) - 1), "", seed_count(row), ""]
+        return ["", "", row.label, absence(row), *[""] * len(columns), "", seed_count(row), ""]
     values = [f"**{value_text(row, c)}**" if c.name == bold else value_text(row, c) for c in columns]
     ranks = "–".join(map(str, dict.fromkeys(row.rank or ())))
     cost = "" if row.cost is None else f"×{row.cost:.2f}"

@@ -15,6 +15,7 @@ import torch
 from catchup_bench import boards, corruptions
 from catchup_bench.boards import condition_groups
 from catchup_bench.boards.grid import jobs_of
+from catchup_bench.cli import tables
 from catchup_bench.errors import NothingSelected, UsageError, VerificationFailed
 from catchup_bench.leaderboard import findings, statistics, wording
 from catchup_bench.leaderboard.markdown import between, board_page, index_section
@@ -187,6 +188,21 @@ def test_one_seed_has_no_tier_and_the_page_says_so(root: Path) -> None:
     page = board_page("tiny", make(root))
     assert "One seed: no tiers." in page and "that needs two seeds or more of both" in page
     assert "±" not in page.split("Percent")[0]
+
+
+def test_the_table_as_json_has_no_number_that_is_none(root: Path) -> None:
+    """One seed has null for its deviation; the comparison is in the ranking column's own points."""
+    for path in (root / "leaderboards" / "results" / "tiny").glob("*/catchup/seed1.json"):
+        path.unlink()
+    made = make(root)
+    rows = {r["label"]: r for r in json.loads(json.dumps(tables.table_json(made), allow_nan=False))["rows"]}
+    assert rows["catchup"]["values"]["both"][1:] == [None, 1] and rows["catchup"]["against"] is None
+    against, row = rows["catchup-no-input"]["against"], made.rows[1]
+    assert row.label == "catchup-no-input" and against["verdict"] == row.against.verdict
+    assert against["low"] < against["difference"] == pytest.approx(float(row.against.difference)) < against["high"]
+    assert rows["baseline"]["values"]["both"] == pytest.approx(
+        [float(made.rows[2].values["both"].mean), math.sqrt(made.rows[2].values["both"].variance), 2]
+    )
 
 
 def test_the_first_value_is_bold_only_where_no_method_shares_a_letter(root: Path) -> None:

@@ -156,7 +156,7 @@ def test_a_failed_run_is_shown_so_and_tried_again_only_when_asked(cli: Cli, tmp_
     first = cli(*words)
     assert first.exit_code == 1 and "no longer finite" in first.stderr
     page = (tmp_path / "leaderboards" / "tiny.md").read_text()
-    assert "| baseline |  | failed |" in page and "| 0, 1 failed |" in page
+    assert "| baseline | failed |" in page and "| 0, 1 failed |" in page
     second = cli(*words)
     assert second.exit_code == 0 and "--retry-failed" in second.stderr and "nothing missing" in second.stderr
     again = cli(*words, "--retry-failed")
