@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -43,7 +44,15 @@ Set = Annotated[list[str], typer.Option("--set", help="owner.key=value: an optio
 
 Root = Annotated[Path | None, typer.Option(help="Folder that holds leaderboards/.")]
 
-Workers = Annotated[int | None, typer.Option(min=1, help="Runs side by side; one per core on a CPU.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        envvar="CATCHUP_BENCH_SIDE_BY_SIDE",
+        help="Runs side by side, each in a process of its own; by default as many as the cores have threads for, "
+        "one on a GPU. 0 does one after the other in this process.",
+    ),
+]
 
 ModelName = Annotated[str | None, typer.Option("--model", help="Network; the dataset's default if not said.")]
 
@@ -62,8 +71,11 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[.
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> None:
             try:
+                forget_notes()
                 with stoppable():
                     function(*args, **kwargs)
+                for line in forget_notes():
+                    typer.echo(line, err=True)
             except BenchError as err:
                 stop(err)
             except BrokenPipeError:
@@ -78,6 +90,12 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[.
         return guarded
 
     return register
+
+
+def forget_notes() -> list[str]:
+    """Return what there is to say about the data that was read since the last call."""
+    notes = sys.modules.get("catchup_bench.data.notes")  # not imported: it needs torch, and --help must not wait
+    return [] if notes is None else notes.take()
 
 
 def stop(err: BenchError) -> NoReturn:

@@ -74,7 +74,7 @@ def errors_of(name: str, width: int) -> Iterator[float]:
     x, y = torch.rand(5, 3, size, size), torch.arange(5)
     wanted = gradients(net.double(), x.double(), y)
     scale = torch.stack([g.norm() for g in wanted]).max()
-    net = net.float().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = net.float().to(memory_format=torch.channels_last)
     x = x.contiguous(memory_format=torch.channels_last)
     for threads in (1, 2):
         torch.set_num_threads(threads)
