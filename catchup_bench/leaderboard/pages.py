@@ -11,6 +11,7 @@ from ..errors import NothingSelected
 from ..records.results_folder import board_folder, pages_folder, results_folder
 from ..system.files import write_text
 from .markdown import between, board_page, excerpt, index_section
+from .methods_page import methods_page
 from .table import Table, make_table
 
 
@@ -70,6 +71,8 @@ def make_pages(root: Path, only: str | None = None, recipe: str | None = None) -
     if index.exists():
         every = published_tables(root, tables) if only is not None else tables
         files[index] = between(index.read_text(encoding="utf-8"), "boards", index_section(every))
+    if (root / "methods").is_dir():
+        files[root / "methods" / "README.md"] = methods_page(root)
     return Pages(root, tables, files)
 
 
