@@ -20,6 +20,7 @@ METHODS = sorted((ROOT / "methods").glob("*.py"))
 
 LIGHT = [
     "boards/__init__",
+    "boards/condition_groups",
     "boards/grid",
     "boards/paper",
     "bounds",

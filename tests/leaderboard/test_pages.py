@@ -115,3 +115,16 @@ def test_a_page_is_the_same_bytes_on_any_processor() -> None:
         assert done.returncode == 0, done.stderr
         digests.add(done.stdout)
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("words", [["check"], ["html", "--out", "page.html"]], ids=["check", "html"])
+def test_pages_are_made_without_torch(words: list[str], tmp_path: Path) -> None:
+    """On the committed records: what the page needs is in them, and in files that are read and not run."""
+    code = (
+        "import sys\nfrom catchup_bench.cli import app\n"
+        f"try: app({['leaderboard', *words, '--root', str(ROOT)]!r})\n"
+        "except SystemExit as done: print(done.code)\n"
+        "print([m for m in ('torch', 'sklearn', 'torchvision') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2:] == ["0", "[]"]
