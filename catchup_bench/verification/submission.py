@@ -11,6 +11,7 @@ from ..boards.grid import job_digest
 from ..errors import UsageError, VerificationFailed
 from ..records.outcomes import collect_record
 from ..records.record import Record, as_json, read_record, write_record
+from ..records.results_folder import board_folder, record_path
 from ..runs.make import make_run
 from ..runs.run import Run
 from ..suites import make_suites, resolve_suites
@@ -69,7 +70,7 @@ def submit(folder: Path, root: Path, wanted: str | None, label: str | None, data
     files = [] if method is None else [method]
     if entry["label"] not in known:
         files.append(with_entry(root, name, entry))
-    path = root / "leaderboards" / "results" / name / setup.name / entry["label"] / f"seed{run.seed}.json"
+    path = record_path(board_folder(root, name), setup.name, entry["label"], run.seed)
     if path.exists() and of_other_weights(record, read_record(path)):
         raise UsageError(f"{path} holds the record of other weights, which stays: give a --label of its own")
     for file, content in files:
@@ -85,8 +86,7 @@ def of_other_weights(record: Record, known: Record) -> bool:
 
 def fitting_board(run: Run, root: Path, wanted: str | None) -> tuple[str, Board, Setup]:
     """The published board, and its set-up, that ``run`` was trained for."""
-    folder = root / "leaderboards" / "results"
-    published = [n for n in boards.available() if (folder / n).is_dir()]
+    published = [n for n in boards.available() if board_folder(root, n).is_dir()]
     fitting = []
     for name in [wanted] if wanted else published:
         board = boards.load(name)
