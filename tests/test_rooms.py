@@ -40,7 +40,7 @@ LIGHT = [
     "data/table",
     "data_sources",
     "errors",
-    "evaluation/slices",
+    "system/slices",
     "jobs/job",
     "jobs/local",
     "jobs/ray_cluster",

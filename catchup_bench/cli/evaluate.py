@@ -41,7 +41,7 @@ def evaluate(
 
     With --slice, n machines take a part each. Where they share no folder of runs, merge brings the parts together.
     """
-    from ..evaluation.slices import Slice
+    from ..system.slices import Slice
 
     part = Slice.parse(slice_)
     from .. import data

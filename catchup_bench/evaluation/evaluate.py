@@ -22,8 +22,8 @@ from ..suites import Context, Found, Suite, resolve_suites, suite_class
 from ..system.files import sweep, write_json
 from ..system.progress import NoProgress, Progress
 from ..system.provenance import describe, stamp
+from ..system.slices import WHOLE, Slice
 from ..system.threads import choose_threads, computing_with
-from .slices import WHOLE, Slice
 from .subject import EvaluatedModel
 
 

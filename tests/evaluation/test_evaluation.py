@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from catchup_bench.cli.progress import EvaluationBar, time_left
 from catchup_bench.errors import UsageError
-from catchup_bench.evaluation.slices import Slice
 from catchup_bench.records.outcomes import collect_record, read_outcomes
 from catchup_bench.records.record import Outcome, write_record
+from catchup_bench.system.slices import Slice
 from tests.conftest import Cli, as_json
 
 SUITES = ("--suite", "clean", "--suite", "fgsm", "--suite", "deformation", "--set", "fgsm.eps=2,4")
