@@ -39,6 +39,7 @@ def folder_dataset(path: str) -> Dataset:
     return Dataset(
         load=load,
         num_classes=len(classes),
+        class_names=lambda _: classes,
         size=size,
         mean=MEAN,
         std=STD,

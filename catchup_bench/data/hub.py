@@ -60,6 +60,7 @@ def hub_dataset(name: str) -> Dataset:
     return Dataset(
         load=lambda split, folder: _images(name, split, folder),
         num_classes=labels.num_classes,
+        class_names=lambda _: list(labels.names),
         size=first.height,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),

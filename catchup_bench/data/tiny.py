@@ -49,6 +49,7 @@ TINYIMAGENET = Dataset(
     fetch=lambda folder: unpack(SOURCES["tinyimagenet"].obtain, MD5, folder, TOP),
     num_classes=200,
     classes=lambda folder: len(class_names(folder)),
+    class_names=class_names,
     size=64,
     mean=MEAN,  # as in the released code of AlignMixup
     std=STD,

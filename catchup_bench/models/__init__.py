@@ -14,7 +14,8 @@ __all__ = ["MODELS", "Architecture", "Head", "PreActBlock", "StagedNet"]
 
 
 def _preact(about: str, block: type[PreActBlock], *depths: int) -> Architecture:
-    return Architecture(partial(preactresnet, block, depths), 64, ("B", "A", "C"), about)
+    build = partial(preactresnet, block, depths)
+    return Architecture(build, 64, ("B", "A", "C"), about, external_names=keys.preact)
 
 
 def _torchvision(file: str, builder: str, **options: Any) -> StagedNet:
@@ -25,7 +26,7 @@ def _torchvision(file: str, builder: str, **options: Any) -> StagedNet:
 
 def _resnet(builder: str, about: str) -> Architecture:
     build = partial(_torchvision, "resnet", builder)
-    return Architecture(build, 64, ("stem7", "stem3"), about, torchvision=keys.RESNET)
+    return Architecture(build, 64, ("stem7", "stem3"), about, external_names=lambda _: keys.RESNET)
 
 
 MODELS = {
@@ -43,7 +44,7 @@ MODELS = {
         ("standard",),
         "dense blocks for 224 px; width is the growth rate (Table 3)",
         smallest=32,
-        torchvision=keys.DENSENET,
+        external_names=lambda _: keys.DENSENET,
     ),
     "pyramidnet200": Architecture(
         partial(pyramidnet, 22), 16, ("standard",), "bottlenecks that widen evenly, α = 240 (Table 13)"
@@ -53,7 +54,7 @@ MODELS = {
         32,
         ("standard",),
         "inverted residuals for 224 px (§B.5)",
-        torchvision=keys.MOBILENETV2,
+        external_names=lambda _: keys.MOBILENETV2,
     ),
     "vgg11": Architecture(
         partial(_torchvision, "vgg", "vgg11"),
@@ -61,7 +62,7 @@ MODELS = {
         ("standard",),
         "eight convolutions and three linear layers, for 224 px (§B.5)",
         smallest=32,
-        torchvision=keys.VGG11,
+        external_names=lambda _: keys.VGG11,
     ),
 }
 """Name → architecture. The first variant is the default."""

@@ -7,7 +7,7 @@ Normalisation is the first thing inside, so a network takes images in [0,1] ever
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -66,11 +66,12 @@ class Head(nn.Module):
 @dataclass(frozen=True)
 class Architecture:
     """An entry of the table of networks. ``smallest`` is the side in pixels below which its last maps vanish;
-    ``torchvision`` leads from torchvision's names of the weights to those here (see :mod:`.keys`)."""
+    ``external_names(variant)`` leads from the names that the weights have elsewhere to those here (see
+    :mod:`.keys`)."""
 
     build: Callable[..., StagedNet]
     width: int
     variants: tuple[str, ...]
     about: str
     smallest: int = 1
-    torchvision: Mapping[str, str] = field(default_factory=dict)
+    external_names: Callable[[str], Mapping[str, str]] = lambda variant: {}

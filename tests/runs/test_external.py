@@ -14,7 +14,7 @@ from torch import Tensor
 
 from catchup_bench import data
 from catchup_bench.errors import UsageError
-from catchup_bench.evaluation.subject import model_of_weights
+from catchup_bench.evaluation.evaluated_model import model_of_weights
 from catchup_bench.models.keys import DENSENET, translate
 from catchup_bench.runs import checkpoint, external
 from catchup_bench.runs.build import build_net
@@ -104,11 +104,12 @@ def test_constants_in_the_file_are_kept_and_stated(tmp_path: Path, trained_run: 
     state = load_file(trained_run / "last.safetensors") | {"mean": torch.full((1, 3, 1, 1), 0.25)}
     torch.save(state, tmp_path / "m.pt")
     spec = ModelSpec(name="preactresnet10", width=4, variant="B")
-    subject, other = (
-        model_of_weights(tmp_path / "m.pt", spec, name, tmp_path, torch.device("cpu")) for name in ("digits", "cifar10")
+    model, other = (
+        model_of_weights(tmp_path / "m.pt", spec, name, tmp_path, None, torch.device("cpu"))
+        for name in ("digits", "cifar10")
     )
-    assert torch.equal(subject.net.state_dict()["mean"], state["mean"])
-    assert subject.checkpoint["normalisation"] == "the file's" and subject.folder != other.folder
+    assert torch.equal(model.net.state_dict()["mean"], state["mean"])
+    assert model.checkpoint["normalisation"] == "the file's" and model.folder != other.folder
 
 
 def test_what_does_not_fit_is_listed(cli: Cli, tmp_path: Path, weights: dict[str, Tensor]) -> None:
