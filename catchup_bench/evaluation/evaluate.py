@@ -24,6 +24,7 @@ from ..system.progress import NoProgress, Progress
 from ..system.provenance import describe, stamp
 from ..system.threads import choose_threads, computing_with
 from .evaluated_model import EvaluatedModel
+from .outputs import classes_of
 from .slices import WHOLE, Slice
 
 
@@ -123,7 +124,7 @@ def check_logits(context: Context) -> None:
     its outputs are not finite."""
     with torch.inference_mode(), evaluation_mode(context.net):
         probe = context.net(torch.zeros(2, 3, *context.images.x.shape[1:3], device=context.device))
-    classes = data.num_classes(context.dataset, context.data_dir)
+    classes, _ = classes_of(context.dataset, context.data_dir)
     if probe.ndim != 2 or probe.shape[1] != classes:
         raise UsageError(
             f"the model has outputs of shape {tuple(probe.shape)}; {context.dataset} has {classes} classes"

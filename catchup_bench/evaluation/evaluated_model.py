@@ -83,10 +83,10 @@ def model_of_weights(
     """
     found, run = read_file(path)
     taken, others = choose_state_dict(found, choices.weights, path)
-    tensors, facts, notes = found[taken], {}, []
+    tensors, stated, notes = found[taken], dict[str, Any](), []
     if run is not None:
         dataset = dataset or run.dataset.name
-        net, stated = _network_of_run(run, tensors, path, device), {"run": run.digest}
+        net, stated["run"] = _network_of_run(run, tensors, path, device), run.digest
         constants, how = None, choices.normalise or ""
         if choices.normalise is not None:
             constants = parse_constants(choices.normalise, data.get(dataset))
@@ -94,10 +94,10 @@ def model_of_weights(
         raise UsageError(f"{path} does not say what it is of: give --model and --dataset")
     else:
         net, tensors = _external_network(model, dataset, tensors, path, device)
-        stated = {"model": model.model_dump()} | ({"weights": taken} if taken else {})
+        stated |= {"model": model.model_dump()} | ({"weights": taken} if taken else {})
         constants, how = _choose_constants(tensors, choices.normalise, dataset, path)
     if constants is not None:
-        facts = _put_constants(tensors, constants, how)
+        stated |= _put_constants(tensors, constants, how)
         hint = "; --normalise gives others" if choices.normalise is None else ""
         notes.append(f"{path}: images are normalised by {constants_text(*constants)} ({how}{hint})")
     if taken:
@@ -112,7 +112,7 @@ def model_of_weights(
         notes.append(
             f"{path}: {len(outputs)} of its {net.num_classes} outputs stand for the classes of {dataset}, by {by}"
         )
-    stated |= facts | selection_facts(outputs, by)
+    stated |= selection_facts(outputs, by)
     digest = file_digest(path)
     folder = runs / f"checkpoint-{plain(dataset)}-{_identity(dataset, digest, stated)}"
     return EvaluatedModel(

@@ -32,6 +32,16 @@ class SelectedOutputs(nn.Module):
         return self.net(x).index_select(1, self.outputs)
 
 
+def classes_of(dataset: str, data_dir: Path | None) -> tuple[int, list[str] | None]:
+    """Return how many classes of ``dataset`` are at hand, and their names where they have some."""
+    folder = data_dir or data.default_folder()
+    names_of = data.get(dataset).class_names
+    if names_of is None:
+        return data.num_classes(dataset, folder), None
+    names = names_of(folder)
+    return len(names), names
+
+
 def choose_outputs(
     count: int, dataset: str, data_dir: Path | None, file: Path | None, of_imagenet: bool, what: str
 ) -> tuple[list[int], str]:
@@ -43,10 +53,7 @@ def choose_outputs(
     ImageNet-A and -R: the logits of its classes alone). Raises :class:`UsageError` when they are not known, and for a
     ``file`` (see :data:`HOW`) that does not give one output to each class.
     """
-    folder = data_dir or data.default_folder()
-    classes = data.num_classes(dataset, folder)
-    names_of = data.get(dataset).class_names
-    names = None if names_of is None else names_of(folder)
+    classes, names = classes_of(dataset, data_dir)
     if file is not None:
         return _read_classes(file, count, classes, names), f"--classes {file.name}"
     if of_imagenet and count == 1000 and names is not None:
