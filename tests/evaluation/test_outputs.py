@@ -8,12 +8,24 @@ import torch
 from torch import Tensor
 
 from catchup_bench import data
+from catchup_bench.boards import ExternalEntry
+from catchup_bench.boards import load as load_board
+from catchup_bench.boards.grid import external_job
 from catchup_bench.errors import UsageError
-from catchup_bench.evaluation.evaluated_model import Choices, model_of_weights
+from catchup_bench.evaluation.evaluate import evaluate
+from catchup_bench.evaluation.evaluated_model import (
+    Choices,
+    EvaluatedModel,
+    model_of_checkpoint,
+    model_of_external,
+    model_of_weights,
+)
 from catchup_bench.evaluation.outputs import SelectedOutputs, choose_outputs
 from catchup_bench.models import MODELS
 from catchup_bench.robustbench_bridge import imagenet_wnids
 from catchup_bench.runs.run import DatasetSpec, ExternalNetwork, ModelSpec
+from catchup_bench.suites import make_suites
+from catchup_bench.system.files import file_digest
 from tests.conftest import Cli, as_json
 from tests.support import layouts
 
@@ -102,6 +114,54 @@ def test_a_part_of_imagenet_is_scored_by_its_outputs(cli: Cli, tmp_path: Path, n
     layouts.folders(tmp_path, wnids, **{"imagenet-o": pictures})
     error, _ = clean_error(cli, "--checkpoint", "m.pt", "--dataset", name, "--data-dir", tmp_path, *MODEL)
     assert error == expected_error(net, name, PLACES, tmp_path)
+
+
+def test_networks_of_the_zoo_are_scored_by_their_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = save_network(tmp_path / "m.pt")
+    monkeypatch.setattr("catchup_bench.robustbench_bridge.load_model", lambda name, dataset, folder: net)
+    wnids = [imagenet_wnids()[i] for i in PLACES]
+    pictures = layouts.items(4, 1, 32, 32)
+    layouts.folders(tmp_path / "imagenet", wnids, train=pictures, val=pictures)
+    model = model_of_checkpoint("robustbench:X", None, "imagenet", tmp_path / "runs", tmp_path, CPU)
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.equal(model.net(x), net(x)[:, PLACES])
+    (line,) = model.notes
+    assert "by WordNet ids" in line
+    with pytest.raises(UsageError, match="1000 outputs, cifar10 has 10 classes"):
+        model_of_checkpoint("robustbench:X", None, "cifar10", tmp_path / "runs", tmp_path, CPU)
+    with pytest.raises(UsageError, match="--normalise and --weights are for files"):
+        model_of_checkpoint(
+            "robustbench:X", None, "imagenet", tmp_path / "runs", tmp_path, CPU, Choices(normalise="none")
+        )
+
+
+def test_a_network_without_an_output_for_each_class_is_not_evaluated(tmp_path: Path) -> None:
+    """Whoever made the network: a Python caller, too."""
+    images_in(tmp_path / "d", ["bird", "cat", "dog", "fish"])
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 5))
+    model = EvaluatedModel(net, f"folder:{tmp_path / 'd'}", tmp_path / "run", {})
+    with pytest.raises(UsageError, match="4 classes"):
+        evaluate(model, make_suites(["clean"], {}), device=CPU)
+    assert not (tmp_path / "run").exists()
+
+
+def test_rows_of_a_board_choose_normalisation_and_weights(tmp_path: Path) -> None:
+    net = save_network(tmp_path / "raw.pt", 10)
+    path = tmp_path / "checkpoints" / "m.pt"
+    path.parent.mkdir()
+    raw = net.state_dict()
+    torch.save({"model": raw, "model_ema": {k: v + 1 if k == "head.linear.bias" else v for k, v in raw.items()}}, path)
+    entry = ExternalEntry(
+        label="row", checkpoint="m.pt", sha256=file_digest(path), normalise="half", weights="model_ema"
+    )
+    board = load_board("digits")
+    setup = board.setups[0].model_copy(update={"model": "resnet18", "width": 2, "variant": "stem7"})
+    job = external_job(board.model_copy(update={"setups": (setup,)}), entry)
+    assert isinstance(job.run, ExternalNetwork)
+    model = model_of_external(job.run, tmp_path / "runs", tmp_path, CPU)
+    state = model.net.state_dict()
+    assert torch.equal(state["head.linear.bias"], raw["head.linear.bias"] + 1) and (state["std"] == 0.5).all()
+    assert model.checkpoint["normalisation"] == "half" and model.checkpoint["weights"] == "model_ema"
 
 
 def test_outputs_are_those_of_the_classes_alone() -> None:
