@@ -8,6 +8,11 @@ from typing import Any, Literal
 from .errors import UsageError, pick
 
 Split = Literal["train", "test"]
+SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
+    "train": ("train",),
+    "test": ("test", "validation", "valid", "val", "dev"),
+}
+"""What a split may be called where people name it; the first that has labels is taken."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +184,30 @@ SOURCES = {
 """Name → source, of datasets and of what the corruption suite can use."""
 
 
+GENERIC = ("folder:", "hf:")
+"""How names of datasets begin that are not in the table."""
+
+FOLDER_OPTIONS: dict[str, tuple[str, ...]] = {"untested": ("allowed",)}
+"""Options of a ``folder:``: classes without test pictures are an error unless they are allowed."""
+
+
+def parse(text: str, prefix: str, known: dict[str, tuple[str, ...]]) -> tuple[str, dict[str, str]]:
+    """Return the path or name in ``text`` and its options: ``PATH?key=value&key=value``.
+
+    ``known`` are the keys and their allowed values, any where there are none. A folder that is really called so wins.
+    Raises :class:`UsageError` for another key or value.
+    """
+    name, mark, query = text.partition("?")
+    if not mark or Path(text).exists():
+        return text, {}
+    options = dict(part.partition("=")[::2] for part in query.split("&"))
+    for key, value in options.items():
+        pick(f"option of {prefix}{name}", key, known)
+        if known[key] or not value:
+            pick(f"{key} of {prefix}{name}", value, known[key] or ("the name of a column",))
+    return name, options
+
+
 def default_folder() -> Path:
     """Where data is looked for when ``--data-dir`` is not given."""
     return Path(os.environ.get("CATCHUP_BENCH_DATA") or Path.home() / ".cache" / "catchup-bench" / "data")
@@ -193,9 +222,12 @@ def where(name: str, data_dir: Path | None = None) -> dict[str, Any]:
     """Where a dataset is looked for, whether it is there, and from where it comes; for the eyes and for ``--json``."""
     data_dir = data_dir or default_folder()
     if name.startswith("folder:"):
-        path = Path(name.removeprefix("folder:"))
-        lost = [str(path / "train")] * (not (path / "train").is_dir())
-        lost += [str(path / "test")] * (not any((path / split).is_dir() for split in ("test", "val")))
+        path = Path(parse(name.removeprefix("folder:"), "folder:", FOLDER_OPTIONS)[0])
+        lost = [
+            str(path / split)
+            for split, spellings in SPLIT_NAMES.items()
+            if not any((path / spelling).is_dir() for spelling in spellings)
+        ]
         return {"dataset": name, "folder": str(path), "present": not lost, "missing": lost}
     if name.startswith("hf:"):
         raise UsageError(f"{name} is found by the datasets library: a hub name, in its own cache, or a local folder")

@@ -9,7 +9,7 @@ length B; ``lam`` is λ, the weight of the image's own label; ``perm`` pairs ima
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, Self
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Criterion = Literal["ce", "bce"]
+Criterion = Literal["ce", "bce"] | Callable[[Tensor, Tensor], Tensor]
 
 
 class Network(Protocol):
@@ -44,7 +44,8 @@ class Method(ABC):
     """How a batch becomes a loss. Fields are the hyper-parameters; the file's name is the method's name.
 
     ``criterion`` is ``ce`` (cross-entropy with soft targets) for all methods; ``bce`` is the binary cross-entropy
-    on softmax outputs that some released codes train with.
+    on softmax outputs that some released codes train with. A method that wraps another one may give it a function of
+    logits and targets instead.
     """
 
     title: ClassVar[str]
@@ -59,9 +60,15 @@ class Method(ABC):
 
     criterion: Criterion = "ce"
 
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Names of the corruptions of CIFAR-C whose relatives are among what the method does to training images, with
+        these options; their test errors say less about robustness to the unforeseen."""
+        return ()
+
     def __post_init__(self) -> None:
         """Check the fields; raise ``ValueError`` naming the field and its allowed range."""
-        check(self.criterion in ("ce", "bce"), "criterion", self.criterion, "ce or bce")
+        check(callable(self.criterion) or self.criterion in ("ce", "bce"), "criterion", self.criterion, "ce or bce")
 
     def bind(self, net: Network) -> Self:
         """The method as used with ``net``; called once, before weights are loaded. May attach ``net.extra``
@@ -145,7 +152,10 @@ def mix_targets(target: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
 
 
 def soft_loss(logits: Tensor, target: Tensor, criterion: Criterion = "ce") -> Tensor:
-    """Mean over the batch of the cross-entropy (or BCE on softmax, mean over B×K) with B×K targets, in fp32."""
+    """Mean over the batch of the cross-entropy (or BCE on softmax, mean over B×K) with B×K targets, in fp32; what
+    ``criterion`` makes of logits and targets, if it is a function."""
+    if callable(criterion):
+        return criterion(logits, target)
     if criterion == "ce":
         return F.cross_entropy(logits.float(), target)
     with torch.autocast(logits.device.type, enabled=False):

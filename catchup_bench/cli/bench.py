@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Device, Json, ModelName, Width, command, show
+from .options import Device, Json, ModelName, Threads, Width, command, show
 
 bench = typer.Typer(help="Measure speed, as ratios within one run.", no_args_is_help=True)
 
@@ -119,6 +119,31 @@ def bench_train(
     images = cost.random_images(8 * batch_size, entry.size, entry.num_classes)
     found = train.measure(runs, where, images, rounds, steps, compiled)
     show(found) if as_json else tables.print_sheets(sheets.loops(found))
+
+
+@command(bench, "load")
+def bench_load(
+    dataset: Annotated[str, typer.Option(help="Whose image size and classes; its files are not needed.")] = "digits",
+    model: ModelName = None,
+    width: Width = None,
+    batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 50,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, each idle and beside a busy core.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Steps a round.")] = 10,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Speed of training beside a program that keeps one core busy, relative to an idle machine."""
+    from .. import data
+    from ..runs.make import make_run
+    from ..speed import cost, load, sheets
+    from ..system.hardware import choose_device
+    from . import tables
+
+    entry = data.get(dataset)
+    run = make_run("baseline", dataset, model=model, width=width, overrides={"batch_size": batch_size})
+    images = cost.random_images(8 * batch_size, entry.size, entry.num_classes)
+    found = load.measure(run, choose_device("cpu"), images, rounds, steps, threads)
+    show(found) if as_json else tables.print_sheets(sheets.load(found))
 
 
 @command(bench, "scale")

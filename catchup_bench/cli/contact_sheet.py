@@ -53,4 +53,6 @@ def _square(path: Path, size: int) -> torch.Tensor:
     """uint8 (1, size, size, 3)."""
     from PIL import Image, ImageOps
 
-    return torch.from_numpy(np.array(ImageOps.fit(opened(path), (size, size), Image.Resampling.LANCZOS)))[None]
+    return torch.from_numpy(np.array(ImageOps.fit(opened(path, upright=True), (size, size), Image.Resampling.LANCZOS)))[
+        None
+    ]

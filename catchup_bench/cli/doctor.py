@@ -11,8 +11,7 @@ from .options import Json, show
 
 
 def examine() -> dict[str, Any]:
-    """Facts and ``problems``; imports torch, and nothing else that is heavy."""
-    import torch
+    """Return facts and ``problems``; takes half a minute, most of it for a check of gradients."""
 
     from .. import __version__, data_sources, robustbench_bridge
     from ..system import hardware
@@ -29,11 +28,11 @@ def examine() -> dict[str, Any]:
         ),
         "device": device_name(device),
         "precision": hardware.choose_precision("auto", device),
-        "threads": torch.get_num_threads(),
+        "cores": hardware.cores(),
         "robustbench on disk": copy,
         "data folder": str(folder),
         "data": {name: present(name, folder) for name in data_sources.SOURCES},
-        "problems": problems(copy),
+        "problems": [*problems(copy), *gradient_problems()],
     }
 
 
@@ -44,6 +43,13 @@ def present(name: str, folder: Path) -> str:
     if not data_sources.SOURCES[name].needs:
         return "embedded"
     return "absent" if data_sources.missing(name, folder) else "there"
+
+
+def gradient_problems() -> list[str]:
+    """Say which small networks have wrong gradients on this machine."""
+    from ..verification.gradients import check_gradients
+
+    return [f"{line}: training such a network here gives wrong results" for line in check_gradients()]
 
 
 def problems(copy: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -62,8 +63,11 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[.
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> None:
             try:
+                forget_notes()
                 with stoppable():
                     function(*args, **kwargs)
+                for line in forget_notes():
+                    typer.echo(line, err=True)
             except BenchError as err:
                 stop(err)
             except BrokenPipeError:
@@ -78,6 +82,12 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[.
         return guarded
 
     return register
+
+
+def forget_notes() -> list[str]:
+    """Return what there is to say about the data that was read since the last call."""
+    notes = sys.modules.get("catchup_bench.data.notes")  # not imported: it needs torch, and --help must not wait
+    return [] if notes is None else notes.take()
 
 
 def stop(err: BenchError) -> NoReturn:

@@ -18,7 +18,7 @@ from .fashion import FASHIONMNIST
 from .folder import folder_dataset
 from .hub import hub_dataset
 from .imagenet import IMAGENET, IMAGENET_O
-from .images import Dataset, Files, Images, subset
+from .images import Dataset, Files, Images, check_labels, stream_key, subset
 from .tiny import TINYIMAGENET
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "get",
     "load",
     "num_classes",
+    "stream_key",
     "subset",
 ]
 
@@ -51,7 +52,8 @@ DATASETS = {
 }
 
 PREFIXES = {"hf:": hub_dataset, "folder:": folder_dataset}
-"""``hf:NAME`` is any image-classification dataset of the Hugging Face hub, ``folder:PATH`` any folder of images."""
+"""``hf:NAME`` is any image-classification dataset of the Hugging Face hub, ``folder:PATH`` any folder of images; both
+take options, as ``hf:NAME?label=COLUMN``."""
 
 
 def get(name: str) -> Dataset:
@@ -83,8 +85,12 @@ def load(name: str, split: Split, folder: Path | None = None, fraction: float = 
 
     Large training images come as :class:`Files`, which the training loop opens as it goes.
     """
-    images = get(name).load(split, folder or default_folder())
-    return images if split == "test" else subset(images, fraction, name, seed)
+    entry = get(name)
+    images = entry.load(split, folder or default_folder())
+    check_labels(images.y, entry.num_classes, name)
+    if split == "test" or fraction == 1:
+        return images
+    return subset(images, fraction, stream_key(name, images), seed)
 
 
 def fetch(name: str, folder: Path | None = None) -> dict[str, Any]:

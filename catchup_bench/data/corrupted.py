@@ -1,7 +1,7 @@
 """The published CIFAR-10-C and CIFAR-100-C arrays: one file per corruption, severities stacked, mapped into memory."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,21 @@ from ..corruptions import textures
 from ..data_sources import SOURCES, absent
 from ..errors import UsageError
 from ..system.files import file_digest, write_atomic
-from .images import Images
+from .corrupted_files import check_published, mark_generated, refuse_generated
+from .faults import counted
+from .images import Images, stream_key
 
 FOLDERS = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C"}
 
 
 def corrupted_folder(dataset: str, data_dir: Path) -> Path:
-    """Where the arrays of ``dataset`` lie; a dataset without published ones has no such folder."""
-    return data_dir / FOLDERS.get(dataset, f"{dataset}-C")
+    """Where the published arrays of ``dataset`` lie. Raises :class:`UsageError` for one without published arrays."""
+    if dataset not in FOLDERS:
+        raise UsageError(
+            f"corruption.source = official: no corrupted images of {dataset} are published, only of "
+            f"{' and '.join(FOLDERS)}; write corruption.source=generated"
+        )
+    return data_dir / FOLDERS[dataset]
 
 
 class CorruptedArrays:
@@ -33,16 +40,24 @@ class CorruptedArrays:
 
     def __init__(self, dataset: str, data_dir: Path, images: Images) -> None:
         self.folder = corrupted_folder(dataset, data_dir)
-        self.digests: dict[str, str] = {}
+        refuse_generated(self.folder)
         self.n, self.shape = len(images), tuple(images.x.shape[1:])
         labels = open_array(self.folder / "labels.npy", (5 * self.n,), None)
         if not np.array_equal(labels, np.tile(images.y.numpy(), 5)):
             raise UsageError(f"{self.folder / 'labels.npy'} are not the labels of {dataset}'s test images, five times")
 
     def check(self, names: Sequence[str]) -> None:
-        """Raises :class:`UsageError` unless the arrays ``names`` are there, whole: before the first is evaluated."""
+        """Raises :class:`UsageError` unless the arrays ``names`` are there, whole and those that are published: before
+        the first is evaluated."""
+        faults = []
         for name in names:
-            self._array(name)
+            try:
+                self._array(name)
+            except UsageError as err:
+                faults.append(str(err))
+        if faults:
+            raise UsageError(counted(faults, len(names), "arrays"))
+        check_published(self.folder, ["labels", *names])
 
     def read(self, name: str, severity: int, index: Tensor) -> Tensor:
         """uint8 (len(index), H, W, 3): the images ``index`` at ``severity``; only these are read."""
@@ -50,9 +65,9 @@ class CorruptedArrays:
 
     def digest(self, name: str) -> str:
         """Return the SHA-256 of the file of corruption ``name``."""
-        if name not in self.digests:
-            self.digests[name] = file_digest(self.folder / f"{name}.npy")
-        return self.digests[name]
+        path = self.folder / f"{name}.npy"
+        state = path.stat()
+        return _digest_of(path, state.st_size, state.st_mtime_ns)
 
     def _array(self, name: str) -> npt.NDArray[Any]:
         return open_array(self.folder / f"{name}.npy", (5 * self.n, *self.shape), np.dtype(np.uint8))
@@ -68,7 +83,9 @@ def write_corrupted(
     for name in types:
         corruptions.parameters(name, 32)
     bank = textures.load(data_dir / "frost") if (data_dir / "frost").is_dir() else None
-    target = out / FOLDERS.get(dataset, f"{dataset}-C")
+    key = stream_key(dataset, images)
+    target = out / FOLDERS.get(dataset, f"{_plain(dataset)}-C")
+    mark_generated(target, {"dataset": key, "test_sha256": images.digest(), "made by": "catchup-bench data corrupt"})
     labels = target / "labels.npy"
     if not labels.exists():
         write_atomic(labels, lambda p: _save(p, np.tile(images.y.numpy(), 5)))
@@ -76,8 +93,20 @@ def write_corrupted(
         path = target / f"{name}.npy"
         if not path.exists():
             tell(f"{path}" + (f" ({corruptions.frost_source(bank)} textures)" if name == "frost" else ""))
-            write_atomic(path, partial(_write_severities, images=images, name=name, dataset=dataset, bank=bank))
+            write_atomic(path, partial(_write_severities, images=images, name=name, dataset=key, bank=bank))
     return [labels, *(target / f"{name}.npy" for name in types)]
+
+
+def _plain(dataset: str) -> str:
+    """The last part of a dataset's name, without prefix and options."""
+    path = dataset.split(":", 1)[-1].partition("?")[0]
+    return (Path(path).resolve() if dataset.startswith("folder:") else Path(path)).name
+
+
+@cache
+def _digest_of(path: Path, size: int, changed: int) -> str:
+    """Read a large file once in a process, as long as its size and time of change (ns) stay."""
+    return file_digest(path)
 
 
 def _save(path: Path, array: npt.NDArray[Any]) -> None:
@@ -102,21 +131,26 @@ def fetch_corrupted(name: str, folder: Path) -> None:
 
 
 def check_corrupted(name: str, folder: Path) -> dict[str, Any]:
-    """All 19 arrays and the labels. Raises :class:`UsageError` for one that is missing, short or of another type."""
-    from .. import corruptions
-    from .corrupted import open_array
-
+    """All 19 arrays and the labels. Raises :class:`UsageError` for one that is missing or not the published one."""
     if (error := absent(name, folder)) is not None:
         raise error
     top = folder / Path(SOURCES[name].needs[0]).parts[0]
+    refuse_generated(top)
     count, classes = SOURCES[name].counts["test"], SOURCES[name].classes
     labels = open_array(top / "labels.npy", (count,), None)
     if not np.array_equal(np.unique(labels), np.arange(classes)) or not np.array_equal(
         labels, np.tile(labels[: count // 5], 5)
     ):
         raise UsageError(f"{top / 'labels.npy'} are not labels 0 to {classes - 1} of the same images five times")
+    faults = []
     for corruption in corruptions.NAMES:
-        open_array(top / f"{corruption}.npy", (count, 32, 32, 3), np.dtype(np.uint8))
+        try:
+            open_array(top / f"{corruption}.npy", (count, 32, 32, 3), np.dtype(np.uint8))
+        except UsageError as err:
+            faults.append(str(err))
+    if faults:
+        raise UsageError(counted(faults, len(corruptions.NAMES), "arrays"))
+    check_published(top, ["labels", *corruptions.NAMES])
     return {"folder": str(top), "arrays": len(corruptions.NAMES), "images": count, "classes": classes}
 
 

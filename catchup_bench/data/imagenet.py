@@ -8,6 +8,7 @@ from .archives import unpack
 from .decode import decoded
 from .images import Dataset, Files, Images
 from .listing import class_folders, class_names
+from .notes import note_skipped
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """The constants of ImageNet, also those of the fine-grained protocols."""
@@ -28,9 +29,15 @@ def load_imagenet(split: Split, folder: Path) -> Images | Files:
     Raises :class:`UsageError` when the two do not have the same classes.
     """
     top = folder / "imagenet" / ("train" if split == "train" else "val")
-    found = class_folders(top, classes(folder))
-    listed = Files.of(top, [name for name, _ in found], [label for _, label in found], 224)
+    listed = listing(top, classes(folder))
     return listed if split == "train" else decoded(listed)
+
+
+def listing(top: Path, classes: list[str]) -> Files:
+    """Return the images in the class folders of ``top``, listed."""
+    found = class_folders(top, classes)
+    note_skipped(top, found.skipped)
+    return Files.of(top, found.names, found.labels, 224)
 
 
 def unpack_imagenet(folder: Path) -> None:
@@ -55,8 +62,7 @@ def load_imagenet_o(split: Split, folder: Path) -> Images:
     if (error := absent("imagenet-o", folder)) is not None:
         raise error
     top = folder / "imagenet-o"
-    found = class_folders(top, class_names(top))
-    return decoded(Files.of(top, [name for name, _ in found], [label for _, label in found], 224))
+    return decoded(listing(top, class_names(top)))
 
 
 IMAGENET = Dataset(

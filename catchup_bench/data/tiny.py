@@ -27,7 +27,7 @@ def files(split: Split, folder: Path) -> Files:
     wnids, top = class_names(folder), folder / TOP
     if split == "train":
         found = class_folders(top / "train", wnids)
-        return Files.of(top, [f"train/{name}" for name, _ in found], [label for _, label in found], 64)
+        return Files.of(top, [f"train/{name}" for name in found.names], found.labels, 64)
     place = {wnid: label for label, wnid in enumerate(wnids)}
     names, labels = [], []
     for line in lines(top / "val" / "val_annotations.txt"):

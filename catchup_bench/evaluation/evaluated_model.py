@@ -184,7 +184,7 @@ def _identity(dataset: str, weights: str, stated: Mapping[str, Any]) -> str:
     """Return a digest of all that makes outcomes other ones: the dataset as it is written and where it lies, the
     ``weights``, and what is ``stated`` of the network. It is part of the name of the folder for outcomes."""
     prefix = next((p for p in data.PREFIXES if dataset.startswith(p)), "")
-    lies = Path(dataset.removeprefix(prefix).split("?")[0])
+    lies = Path(dataset.removeprefix(prefix).partition("?")[0])
     resolved = str(lies.resolve()) if prefix and lies.exists() else ""
     text = json.dumps([dataset, resolved, weights, stated], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import data
+from ..data.listing import composed
 from ..errors import UsageError
 from ..robustbench_bridge import imagenet_wnids
 from ..runs.external import listed
@@ -68,7 +69,8 @@ def choose_outputs(
 
 def _read_classes(file: Path, count: int, classes: int, names: list[str] | None) -> list[int]:
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        text = composed(file.read_text(encoding="utf-8"))
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as err:
         raise UsageError(f"--classes {file}: it cannot be read: {err}") from None
     if all(line.isdecimal() and line.isascii() for line in lines):
@@ -84,6 +86,7 @@ def _read_classes(file: Path, count: int, classes: int, names: list[str] | None)
         raise UsageError(f"--classes {file}: the classes have no names here: give the index of an output a line")
     if len(lines) != count:
         raise UsageError(f"--classes {file} has {len(lines)} names for {count} outputs: one a line is needed")
+    names = [composed(name) for name in names]
     if lost := [name for name in names if lines.count(name) != 1]:
         raise UsageError(f"--classes {file} must name each class once, and does not for {listed(lost)}")
     return [lines.index(name) for name in names]

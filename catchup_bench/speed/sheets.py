@@ -42,6 +42,21 @@ def corruptions(found: dict[str, Any]) -> list[Sheet]:
     return [Sheet(title, ["corruption", "batched", "one at a time", "ratio"], rows)]
 
 
+def load(found: dict[str, Any]) -> list[Sheet]:
+    """Images a second idle and beside a busy core."""
+    where = found["provenance"]
+    rows = [
+        ["idle", f"{found['idle_images_per_second']:,.0f}", ""],
+        ["one core busy", f"{found['busy_images_per_second']:,.0f}", f"×{found['ratio']:.2f}"],
+        ["quartiles", "", f"{found['low']:.2f}–{found['high']:.2f}"],
+    ]
+    title = (
+        f"training on {where['threads']} threads: {found['model']}, {found['image_size']} px, batch "
+        f"{found['batch_size']}, {where['precision']}, {where['device']}"
+    )
+    return [Sheet(title, ["machine", "images/s", "ratio"], rows)]
+
+
 def suites(found: dict[str, Any]) -> list[Sheet]:
     """Shares of bare forward passes, then the ratios."""
     rows = [[name, f"{100 * share:.0f} %"] for name, share in found["share_of_forward"].items()]

@@ -6,7 +6,6 @@ as boards of small runs are trained: a run a core, side by side. All are interle
 loaded machine.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -26,8 +25,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from .. import data
 from ..runs.build import build_net
 from ..runs.run import Run
-from ..system.hardware import autocast, choose_precision
+from ..system.hardware import autocast, choose_precision, cores
 from ..system.provenance import describe, stamp
+from ..system.threads import choose_threads, computing_with
 from ..training.loader import Loader
 from ..training.loop import make_loader
 from ..training.stream import StreamingLoader
@@ -153,9 +153,10 @@ def loops(run: Run, images: data.Images, device: torch.device, compiled: bool) -
         "reference": Loop(run, lambda: iter(plain), device),
         "+ resident data": Loop(run, ours, device),
         "+ channels_last": Loop(run, ours, device, last),
-        f"+ {precision}": Loop(run, ours, device, last, precision),
-        "+ fused SGD": Loop(run, ours, device, last, precision, fused=True),
     }
+    if precision != "fp32":
+        found[f"+ {precision}"] = Loop(run, ours, device, last, precision)
+    found["+ fused SGD"] = Loop(run, ours, device, last, precision, fused=True)
     found["product"] = cost.Timed(run, images, device)
     if compiled:
         found["product, compiled"] = cost.Timed(run, images, device, compiled=True)
@@ -171,33 +172,45 @@ def flop_per_image(run: Run, images: data.Images) -> float:
     return counter.get_total_flops() / 2
 
 
-def matmul_peak(device: torch.device, dtype: torch.dtype, size: int, repeats: int = 5) -> float:
-    """FLOP/s of the fastest of a few square matrix products."""
+def matmul_peak(device: torch.device, dtype: torch.dtype, size: int, repeats: int = 5, seconds: float = 5.0) -> float:
+    """Return the FLOP/s of the fastest of a few square matrix products, begun within ``seconds``; the first one is not
+    counted unless it is the only one."""
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    times = []
-    for _ in range(repeats + 1):
+    times: list[float] = []
+    while not times or (len(times) <= repeats and sum(times) < seconds):
         synchronise(device)
         start = time.perf_counter()
         a @ b
         synchronise(device)
         times.append(time.perf_counter() - start)
-    return float(2 * size**3 / min(times[1:]))
+    return float(2 * size**3 / min(times[1:] or times))
 
 
 def measure(
     runs: dict[str, Run], device: torch.device, images: data.Images, rounds: int, steps: int, compiled: bool = False
 ) -> dict[str, Any]:
-    """Loop → images/s, FLOP/s and its ratio to the reference, medians over ``rounds``; then the cost of each of
-    ``runs`` relative to that labelled ``baseline``."""
+    """Measure each loop's images/s, FLOP/s and ratio to the reference, medians over ``rounds``; then the cost of each
+    of ``runs`` relative to that labelled ``baseline``. All compute with as many threads as runs are trained with."""
+    run = runs["baseline"]
+    net = build_net(run.model, run.dataset.name, device)
+    with computing_with(choose_threads(None, net, images.size, device)):
+        return _measure(runs, device, images, rounds, steps, compiled)
+
+
+def _measure(
+    runs: dict[str, Run], device: torch.device, images: data.Images, rounds: int, steps: int, compiled: bool
+) -> dict[str, Any]:
     run = runs["baseline"]
     size = 8192 if device.type == "cuda" else 2048
-    types = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    types = {"fp32": torch.float32}
+    if choose_precision("auto", device) == "bf16":  # elsewhere it is emulated, for minutes on end
+        types["bf16"] = torch.bfloat16
     peaks = [{name: matmul_peak(device, dtype, size) for name, dtype in types.items()}]
-    timed, cores = loops(run, images, device, compiled), os.cpu_count() or 1
+    timed, sides = loops(run, images, device, compiled), cores()
     table: dict[str, list[float]] = {}
     with ExitStack() as stack:
-        if device.type == "cpu" and cores > 1:
-            timed["product, a run a core"] = SideBySide(run, images, cores, stack)
+        if device.type == "cpu" and sides > 1:
+            timed["product, a run a core"] = SideBySide(run, images, sides, stack)
         for name, one in timed.items():
             one.seconds(2)  # warm-up
             table[name] = []
@@ -218,7 +231,7 @@ def measure(
         "loops": found,
         "flop_per_image": flop,
         "peak_flop_per_second": peak,
-        "share_of_peak": found["product"]["flop_per_second"] / peak[precision],
+        "share_of_peak": found["product"]["flop_per_second"] / peak.get(precision, peak["fp32"]),
         "methods": cost.measure(runs, device, images, rounds, 1)["methods"] if len(runs) > 1 else {},
         "model": run.model.label,
         "image_size": images.x.shape[1],

@@ -30,7 +30,8 @@ GROUPS = {"robustness": ("clean", "fgsm", "corruption", "deformation")}
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What a suite is given: the network, the test images in official order, and what the dataset says of them.
-    ``captured`` makes its passes where they are captured; attacks need the gradient, and take ``net``."""
+    ``captured`` makes its passes where they are captured; attacks need the gradient, and take ``net``. ``key`` is what
+    random numbers are keyed by: what the whole test set is, see :func:`catchup_bench.data.stream_key`."""
 
     net: nn.Module
     images: Images
@@ -40,6 +41,11 @@ class Context:
     batch_size: int
     data_dir: Path
     captured: Forward | None = None
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.key:  # a part of the images keeps the key of the whole
+            object.__setattr__(self, "key", data.stream_key(self.dataset, self.images))
 
     @torch.inference_mode()
     def forward(self, x: Tensor) -> Tensor:
@@ -126,8 +132,9 @@ def fetch(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
     return torch.cat(list(parts), dim).cpu()
 
 
-def balanced(images: Images, count: int, dataset: str, option: str = "images") -> Images:
+def balanced(context: Context, count: int, option: str = "images") -> Images:
     """``count`` test images, the same number of every class, fixed by hash; all for 0. ``option`` asked for them."""
+    images, dataset = context.images, context.dataset
     if count == 0:
         return images
     if count > len(images):
@@ -135,7 +142,7 @@ def balanced(images: Images, count: int, dataset: str, option: str = "images") -
     share = count / len(images)
     if round(int(images.y.unique(return_counts=True)[1].min()) * share) == 0:
         raise UsageError(f"{option} = {count} leaves a class of {dataset} without an image: give more, or 0 for all")
-    return subset(images, share, f"{dataset}-test", 0)
+    return subset(images, share, f"{context.key}-test", 0)
 
 
 def make_suites(wanted: Iterable[str], settings: dict[str, dict[str, Any]]) -> dict[str, Suite]:

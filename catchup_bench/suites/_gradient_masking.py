@@ -5,6 +5,7 @@ size, and with a loss that does not saturate. What follows from outcomes alone i
 :mod:`catchup_bench.records.attack_checks`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -41,9 +42,30 @@ class Seen:
 
 
 def check_eps(eps: Sequence[float]) -> None:
-    """Raises :class:`ValueError` unless all are radii of the l∞ ball in 1/255."""
+    """Raises :class:`ValueError` unless all are radii of the l∞ ball in 1/255.
+
+    Below 1 they must be eighths: no k/255 is one, so that a radius in pixels of [0,1] is not taken for one in 1/255.
+    """
     if not eps or any(not 0 <= e <= 255 for e in eps):
         raise ValueError(f"eps = {eps} is not allowed: it takes numbers from 0 to 255, in 1/255 of the pixel range")
+    for e in eps:
+        if e < 1 and e != round(8 * e) / 8:
+            raise ValueError(f"eps = {e:g} is not allowed: {in_levels(e)}; below 1 it takes eighths, such as 0.5")
+
+
+def check_step(step: float) -> None:
+    """Raises :class:`ValueError` unless it is the step of an attack in 1/255, and surely not in pixels of [0,1]."""
+    if not (math.isfinite(step) and 0 < step <= 255):
+        raise ValueError(f"step = {step} is not allowed: it takes a number above 0, at most 255, in 1/255")
+    if step < 0.1:
+        raise ValueError(f"step = {step:g} is not allowed: {in_levels(step)}; it takes 0.1 or more")
+
+
+def in_levels(fraction: float) -> str:
+    """Return what a number below 1 means, and what was surely meant."""
+    meant = 255 * fraction
+    close = round(meant) if abs(meant - round(meant)) < 0.05 else round(meant, 2)
+    return f"it is in 1/255 of the pixel range, so write {close:g} for {close:g}/255 = {close / 255:.4f}"
 
 
 def sweep(context: Context, eps: Sequence[float], direction: Direction) -> list[Seen]:
@@ -74,11 +96,11 @@ def margin_sign(net: nn.Module) -> Direction:
     return direction
 
 
-def random_sign(dataset: str) -> Direction:
-    """Noise that knows nothing of the network: a fair coin per pixel and channel."""
+def random_sign(key: str) -> Direction:
+    """Noise that knows nothing of the network: a fair coin per pixel and channel, fixed by ``key``."""
 
     def direction(x: Tensor, y: Tensor, index: Tensor) -> Tensor:
-        coins = uniform(x, index, "random-sign-v1", dataset)
+        coins = uniform(x, index, "random-sign-v1", key)
         return torch.where(coins < 0, -torch.ones_like(x), torch.ones_like(x))
 
     return direction

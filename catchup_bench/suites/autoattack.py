@@ -12,7 +12,7 @@ import torch
 from ..data import Images
 from ..data.batches import to_unit
 from . import Context, Found, Suite, balanced
-from ._gradient_masking import ZERO_SHARE
+from ._gradient_masking import ZERO_SHARE, check_eps
 
 DEFAULT_EPS = {"Linf": 4.0, "L2": 0.5}
 
@@ -43,6 +43,8 @@ class AutoAttack(Suite):
         if not isinstance(self.radius, int | float) or not 0 <= self.radius <= largest or math.isinf(self.radius):
             unit = "0 to 255, in 1/255 of the pixel range" if self.norm == "Linf" else "0 up, in pixels of [0,1]"
             raise ValueError(f"eps = {self.eps} is not allowed: for {self.norm} it takes a number from {unit}")
+        if self.norm == "Linf":
+            check_eps([self.radius])
         if self.images < 0:
             raise ValueError(f"images = {self.images} is not allowed: it takes 0 (all) or more")
 
@@ -64,7 +66,7 @@ class AutoAttack(Suite):
 
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
         count = self.images if self.images < len(context.images) else 0
-        images = balanced(context.images, count, context.dataset, "autoattack.images")
+        images = balanced(context, count, "autoattack.images")
         stated = {"index": images.index.tolist()} if count else {}
         for condition in conditions:
             found = self.attack(context, images)

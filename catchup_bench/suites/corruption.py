@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import corruptions
 from ..corruptions import textures
-from ..data.corrupted import CorruptedArrays, corrupted_folder
+from ..data.corrupted import FOLDERS, CorruptedArrays, corrupted_folder
 from ..system import cache
 from . import Context, Suite, balanced, correct
 
@@ -48,7 +48,10 @@ class Corruption(Suite):
     def resolve(self, dataset: str, data_dir: Path) -> Self:
         source, frost = self.source, self.frost
         if source == "auto":
-            source = "official" if corrupted_folder(dataset, data_dir).is_dir() else "generated"
+            there = dataset in FOLDERS and corrupted_folder(dataset, data_dir).is_dir()
+            source = "official" if there else "generated"
+        if source == "official":
+            corrupted_folder(dataset, data_dir)
         if frost == "auto":
             frost = "published" if (data_dir / "frost").is_dir() else "procedural"
         return replace(self, source=source, frost=frost)
@@ -80,7 +83,7 @@ class Corruption(Suite):
         return {key: value for key, value in merged.items() if key != "version"}
 
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
-        images = balanced(context.images, self.images, context.dataset, "corruption.images")
+        images = balanced(context, self.images, "corruption.images")
         bank = textures.load(context.data_dir / "frost") if self.frost == "published" and self.needs_frost else None
         official = self.source == "official"
         arrays = CorruptedArrays(context.dataset, context.data_dir, context.images) if official else None
@@ -109,7 +112,7 @@ class Corruption(Suite):
         images = context.images
         key = (
             cache.code_digest("corruptions"),
-            context.dataset,
+            context.key,
             images.digest(),
             name,
             severity,
@@ -123,7 +126,7 @@ class Corruption(Suite):
                 name,
                 severity,
                 indices=images.index.tolist(),
-                dataset=context.dataset,
+                dataset=context.key,
                 seed=self.seed,
                 textures=bank,
             ),

@@ -63,17 +63,17 @@ class Deformation(Suite):
             plain = condition.removesuffix(self.suffix)
 
             def deform(x: Tensor, y: Tensor, index: Tensor, name: str = plain) -> Tensor:
-                return warp(x, self.matrices(name, context.dataset, index.tolist()), colour)
+                return warp(x, self.matrices(name, context.key, index.tolist()), colour)
 
             yield condition, correct(context, deform)
 
-    def matrices(self, name: str, dataset: str, index: Sequence[int]) -> npt.NDArray[np.float64]:
+    def matrices(self, name: str, key: str, index: Sequence[int]) -> npt.NDArray[np.float64]:
         """N×2×2, from output to input coordinates."""
         if name in ZOOMS:
             factor = ZOOMS[name] if self.zoom == "in" else 1 / ZOOMS[name]
             return np.broadcast_to(np.eye(2) * factor, (len(index), 2, 2)).copy()
-        key = ("deformation-v1", dataset, name, self.seed)
-        angle = per_image(lambda rng, n: rng.uniform(-1, 1, n), index, *key) * RANGES[name]
+        of = ("deformation-v1", key, name, self.seed)
+        angle = per_image(lambda rng, n: rng.uniform(-1, 1, n), index, *of) * RANGES[name]
         cos, sin, zero = np.cos(angle), np.sin(angle), np.zeros_like(angle)
         entries = (cos, -sin, sin, cos) if name.startswith("rotation") else (zero + 1, -sin, zero, cos)
         return np.stack(entries, 1).reshape(-1, 2, 2)

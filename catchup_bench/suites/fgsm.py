@@ -46,7 +46,7 @@ class FGSM(Suite):
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
         eps = [_eps(condition) for condition in conditions]
         found = sweep(context, eps, gradient_sign(context))
-        noise = sweep(context, eps, random_sign(context.dataset))
+        noise = sweep(context, eps, random_sign(context.key))
         masked = found[0].still > ZERO_SHARE * len(context.images)
         margin = sweep(context, eps, margin_sign(context.net)) if masked else [None] * len(eps)
         for condition, seen, by_noise, by_margin in zip(conditions, found, noise, margin, strict=True):

@@ -23,11 +23,13 @@ from ..data import Images
 from ..data.batches import batches
 from ..errors import UsageError, pick
 from ..records.record import Outcome
+from ..system.hardware import to_device
 from . import Context, Found, Suite, fetch
 
 Array = npt.NDArray[np.float32]
 
 RECALL = 0.95
+IMAGENET_O = "imagenet-o"
 
 FIGURES = {"auroc": "AUROC", "aupr_out": "AUPR-out", "fpr95_closest": "FPR95"}
 
@@ -38,23 +40,30 @@ class OOD(Suite):
     (``msp``, the primary one), the negative largest logit, the energy and the entropy, all from one fp32 pass.
 
     ``inside`` says which test images stand for the known: ``all``, or ``shared``, those of classes that ``out`` has
-    too, by name, as the authors of ImageNet-O take the 10,000 ImageNet images of its 200 classes. Images of another
-    size are resized to that of the test images (bilinear, antialiased, not rounded to 8 bits). The scores themselves
-    are kept, so that every metric can be computed again. The bits are those of ``clean``.
+    too, by name, as the authors of ImageNet-O take the 10,000 ImageNet images of its 200 classes. Then ``msp`` is, for
+    both sets, over the logits of the shared classes alone, as theirs; the other scores are over all logits. ``auto`` is
+    ``shared`` for ImageNet-O. Images of another size are resized to that of the test images (bilinear, antialiased, not
+    rounded to 8 bits). The scores themselves are kept, so that every metric can be computed again. The bits are those
+    of ``clean``.
     """
 
     about = "test images against another dataset's: AUROC, AUPR, FPR95 of four scores; needs --ood NAME"
     cost = "1 forward of both test sets"
 
     out: str = ""
-    inside: Literal["all", "shared"] = "all"
+    inside: Literal["auto", "all", "shared"] = "auto"
 
     def __post_init__(self) -> None:
         if not self.out:
             raise UsageError("ood: which images are out of distribution? Name their dataset: --ood NAME")
         if not self.out.startswith(tuple(data.PREFIXES)):
             pick("dataset", self.out, data.DATASETS)
-        pick("ood.inside", self.inside, ("all", "shared"))
+        pick("ood.inside", self.inside, ("auto", "all", "shared"))
+
+    @property
+    def only_shared(self) -> bool:
+        """Whether only the classes that both datasets have are known."""
+        return self.inside == "shared" or (self.inside == "auto" and self.out == IMAGENET_O)
 
     def resolve(self, dataset: str, data_dir: Any) -> Self:
         if dataset == self.out:
@@ -62,18 +71,19 @@ class OOD(Suite):
         return self
 
     def conditions(self) -> list[str]:
-        return ["ood-" + re.sub(r"[^A-Za-z0-9_.]+", "-", self.out) + "-shared" * (self.inside == "shared")]
+        return ["ood-" + re.sub(r"[^A-Za-z0-9_.]+", "-", self.out) + "-shared" * self.only_shared]
 
     def passes(self, condition: str) -> float:
         return 2
 
     def protocol(self, condition: str) -> dict[str, Any]:
         kept = {"version": self.version, "out": self.out, "resize": "bilinear, antialiased, to the test images' size"}
-        return kept | ({"inside": self.inside} if self.inside != "all" else {})
+        return kept | ({"version": 2, "inside": "shared"} if self.only_shared else {})
 
     @classmethod
     def options_of(cls, protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        return {key: protocols[0][key] for key in ("out", "inside") if key in protocols[0]}
+        known: dict[str, Any] = {key: protocols[0][key] for key in ("out", "inside") if key in protocols[0]}
+        return {"inside": "all"} | known if known.get("out") == IMAGENET_O else known
 
     @classmethod
     def contradictions(cls, outcome: Outcome) -> list[str]:
@@ -93,27 +103,29 @@ class OOD(Suite):
 
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
         outside = data.load(self.out, "test", context.data_dir)
-        bits, inner = score(context, context.images)
-        _, outer = score(context, outside)
-        rows = self.known(context).numpy()
+        shared = self.shared(context)
+        bits, inner = score(context, context.images, shared)
+        _, outer = score(context, outside, shared)
+        rows = slice(None) if shared is None else torch.isin(context.images.y, shared).numpy()
         packed = {name: {"in": pack(inner[name][rows]), "out": pack(outer[name])} for name in inner}
         values = {"positive": "out", "out_size": list(outside.x.shape[1:3]), "scores": packed, **stated_by(packed)}
         for condition in conditions:
             yield condition, Found(bits, values)
 
-    def known(self, context: Context) -> Tensor:
-        """Rows of the test images that are scored. Raises :class:`UsageError` when no class is shared."""
-        if self.inside == "all":
-            return torch.arange(len(context.images))
+    def shared(self, context: Context) -> Tensor | None:
+        """Return the labels of the classes that ``out`` has too, None for ``all``. Raises :class:`UsageError` when the
+        classes of the two have no common names, or no test image is of one."""
+        if not self.only_shared:
+            return None
         names_of = [data.get(name).class_names for name in (context.dataset, self.out)]
         if None in names_of:
             raise UsageError(f"ood.inside = shared: {context.dataset} and {self.out} have no common names of classes")
         here, there = ([] if of is None else of(context.data_dir) for of in names_of)
-        labels = torch.tensor([i for i, name in enumerate(here) if name in set(there)])
-        rows = torch.isin(context.images.y, labels).nonzero()[:, 0]
-        if len(rows) == 0:
+        wanted = set(there)
+        labels = torch.tensor([i for i, name in enumerate(here) if name in wanted], dtype=torch.int64)
+        if not torch.isin(context.images.y, labels).any():
             raise UsageError(f"ood.inside = shared: no test image of {context.dataset} is of a class of {self.out}")
-        return rows
+        return labels
 
     def summary(self) -> dict[str, list[str]]:
         """Nothing: the error is that of ``clean``."""
@@ -125,28 +137,29 @@ class OOD(Suite):
         return {f"{condition} {label}, %": primary[key] for key, label in FIGURES.items()}
 
 
-def score(context: Context, images: Images) -> tuple[Tensor, dict[str, Array]]:
-    """Whether each image is classified rightly, and its scores."""
+def score(context: Context, images: Images, shared: Tensor | None = None) -> tuple[Tensor, dict[str, Array]]:
+    """Whether each image is classified rightly, and its scores, with ``msp`` over the classes ``shared`` alone."""
     size = context.images.x.shape[1:3]
+    columns = None if shared is None else to_device(shared, context.device)
     right, found = [], []
     for x, y, _ in batches(images, context.batch_size, context.device):
         if x.shape[2:] != size:
             x = F.interpolate(x, tuple(size), mode="bilinear", antialias=True)
         logits = context.forward(x)
         right.append(logits.argmax(1) == y)
-        found.append(strangeness(logits))
+        found.append(strangeness(logits, columns))
     scores = {name: fetch([part[name] for part in found]).numpy() for name in found[0]}
     return fetch(right), scores
 
 
-def strangeness(logits: Tensor) -> dict[str, Tensor]:
-    """Float32 scores that grow with strangeness. Raises :class:`UsageError` for half precision: it ties the scores of
-    confident images."""
+def strangeness(logits: Tensor, shared: Tensor | None = None) -> dict[str, Tensor]:
+    """Float32 scores that grow with strangeness; ``msp`` knows no class but those ``shared``, as if the network had no
+    other output. Raises :class:`UsageError` for half precision: it ties the scores of confident images."""
     if logits.dtype != torch.float32:
         raise UsageError(f"out-of-distribution scores need a model with float32 outputs; these are {logits.dtype}")
     log_p = logits.log_softmax(1)
     return {
-        "msp": -logits.softmax(1).amax(1),
+        "msp": -(logits if shared is None else logits[:, shared]).softmax(1).amax(1),
         "max_logit": -logits.amax(1),
         "energy": -logits.logsumexp(1),
         "entropy": -(log_p.exp() * log_p).sum(1),

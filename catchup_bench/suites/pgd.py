@@ -1,6 +1,5 @@
 """Projected gradient descent (Madry et al., ICLR 2018, arXiv 1706.06083) in the l∞ ball, through torchattacks."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..data.batches import batches
 from . import Context, Found, Suite, balanced, fetch
-from ._gradient_masking import check_eps, uniform
+from ._gradient_masking import check_eps, check_step, uniform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +37,7 @@ class PGD(Suite):
 
     def __post_init__(self) -> None:
         check_eps(self.eps)
-        if not (math.isfinite(self.step) and 0 < self.step <= 255):
-            raise ValueError(f"step = {self.step} is not allowed: it takes a number above 0, at most 255, in 1/255")
+        check_step(self.step)
         for field, least in (("steps", 1), ("restarts", 1), ("images", 0)):
             if getattr(self, field) < least:
                 raise ValueError(f"{field} = {getattr(self, field)} is not allowed: it takes {least} or more")
@@ -73,7 +71,7 @@ class PGD(Suite):
         return super().options_of(protocols) | {"eps": sorted({p["eps"] for p in protocols})}
 
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
-        images = balanced(context.images, self.images, context.dataset, "pgd.images")
+        images = balanced(context, self.images, "pgd.images")
         stated = {"index": images.index.tolist()} if self.images else {}
         for condition in conditions:
             attack = self.attack(replace(context, images=images), self.radius(condition) / 255)
@@ -90,7 +88,7 @@ class PGD(Suite):
         def run(x: Tensor, y: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
             rights, losses = [], []
             for restart in range(self.restarts):
-                with From(eps * uniform(x, index, "pgd-v1", context.dataset, self.seed, restart)):
+                with From(eps * uniform(x, index, "pgd-v1", context.key, self.seed, restart)):
                     adversarial = attack(x, y)
                 logits = context.forward(adversarial)
                 rights.append(logits.argmax(1) == y)

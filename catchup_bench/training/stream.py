@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..data import Files
 from ..data.decode import opened, shrunk
+from ..data.faults import counted
 from ..errors import UsageError
 from ..system.hardware import decoding_workers, to_device
 from . import augment
@@ -44,7 +45,7 @@ class StreamingLoader(TrainingBatches[Files]):
         workers = decoding_workers() if workers is None else workers
         self.plan = _Plan()
         self.stream = DataLoader(
-            Cropped(images.size, self.crop, self.interpolation),
+            Cropped(images.size, self.crop, self.interpolation, images.upright),
             batch_sampler=self.plan,
             num_workers=workers,
             collate_fn=together,
@@ -84,23 +85,25 @@ class _Plan:
 class Cropped(Dataset[Tensor | str]):
     """Task → uint8 H×W×3, or what is wrong with the file: an error raised here would arrive with a traceback."""
 
-    def __init__(self, size: int, crop: str, interpolation: str) -> None:
-        self.size, self.crop, self.interpolation = size, crop, interpolation
+    def __init__(self, size: int, crop: str, interpolation: str, upright: bool = False) -> None:
+        self.size, self.crop, self.interpolation, self.upright = size, crop, interpolation, upright
 
     def __getitem__(self, task: Task) -> Tensor | str:
         path, place, mirrored = task
         try:
-            return cut(path, place, mirrored, self.size, self.crop, self.interpolation)
+            return cut(path, place, mirrored, self.size, self.crop, self.interpolation, self.upright)
         except UsageError as err:
             return str(err)
 
 
-def cut(path: str, place: Tensor, mirrored: bool, size: int, crop: str, interpolation: str) -> Tensor:
+def cut(
+    path: str, place: Tensor, mirrored: bool, size: int, crop: str, interpolation: str, upright: bool = False
+) -> Tensor:
     """The crop of one picture, uint8 size×size×3. ``place`` is what :meth:`TrainingBatches.draw` gave for it."""
     from torchvision.transforms.v2 import InterpolationMode
     from torchvision.transforms.v2 import functional as F
 
-    picture = opened(Path(path))
+    picture = opened(Path(path), upright=upright)
     if crop == "window":
         picture = shrunk(picture, size)
         top, left = ((place * (torch.tensor([picture.height, picture.width]) - size + 1)).long()).tolist()
@@ -114,11 +117,10 @@ def cut(path: str, place: Tensor, mirrored: bool, size: int, crop: str, interpol
 
 
 def together(items: list[Tensor | str]) -> tuple[Tensor, str]:
-    """A batch, and the first of its problems."""
-    problems = [item for item in items if isinstance(item, str)]
-    return (
-        (torch.empty(0), problems[0]) if problems else (torch.stack([i for i in items if not isinstance(i, str)]), "")
-    )
+    """A batch, and the first of its problems with their number."""
+    if problems := [item for item in items if isinstance(item, str)]:
+        return torch.empty(0), counted(problems, len(items), "images of the batch")
+    return torch.stack([i for i in items if not isinstance(i, str)]), ""
 
 
 def quiet(_: int) -> None:

@@ -171,10 +171,10 @@ def test_outputs_are_those_of_the_classes_alone() -> None:
 
 def test_classes_come_from_a_file_of_outputs_or_of_names(cli: Cli, tmp_path: Path) -> None:
     net = save_network(tmp_path / "m.pt", 6)
-    names = ["bird", "cat", "dog", "fish"]
+    names = ["bird", "ca\u0302t", "dog", "fish"]  # the circumflex as a character of its own
     images_in(tmp_path / "pets", names)
     Path("outputs.txt").write_text("4\n0\n5\n2\n")
-    Path("names.txt").write_text("cat\nhorse\nfish\ncow\nbird\ndog\n")
+    Path("names.txt").write_text("c\u00e2t\nhorse\nfish\ncow\nbird\ndog\n", encoding="utf-8")
     for file in ("outputs.txt", "names.txt"):
         words = ("--checkpoint", "m.pt", "--dataset", "folder:pets", *MODEL, "--classes", file)
         error, said = clean_error(cli, *words)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from catchup_bench import corruptions
 from catchup_bench.speed import corruptions as speed_of_corruptions
-from catchup_bench.speed import page, reference
+from catchup_bench.speed import page, reference, train
 from tests.conftest import Cli, as_json
 
 REPOSITORY = Path(__file__).parents[2]
@@ -107,3 +108,12 @@ def test_the_page_and_the_readme_hold_what_the_records_say(cli: Cli, tmp_path: P
 def test_the_published_page_is_what_the_records_give() -> None:
     for path, text in page.expected(REPOSITORY).items():
         assert path.read_text(encoding="utf-8") == text, f"{path} is stale: catchup-bench bench page"
+
+
+def test_speed_beside_a_busy_core_is_relative_to_the_idle_one(cli: Cli) -> None:
+    found = as_json(cli("bench", "load", "--width", 2, "--batch-size", 4, "--rounds", 1, "--steps", 1, "--json"))
+    assert found["ratio"] > 0 and found["provenance"]["threads"] == 1 and found["model"] == "preactresnet10-w2"
+
+
+def test_a_peak_is_measured_in_bounded_time() -> None:
+    assert train.matmul_peak(torch.device("cpu"), torch.float32, 8, seconds=0.0) > 0

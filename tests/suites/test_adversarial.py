@@ -290,7 +290,7 @@ def test_autoattack_with_few_classes(classes: int, targets: int, attacks: int, m
     quick(monkeypatch)
     torch.manual_seed(0)
     few = nn.Sequential(nn.Flatten(), nn.Linear(768, classes)).eval()
-    found = run(autoattack(eps=0.1, images=0), context(few, some_images(30, classes)))["autoattack-linf-0.1"]
+    found = run(autoattack(eps=0.125, images=0), context(few, some_images(30, classes)))["autoattack-linf-0.125"]
     assert found.values["target_classes"] == targets and len(found.values["attacks"]) == attacks
     assert not any("target" in note for note in found.values.get("warnings", []))
 
@@ -401,6 +401,39 @@ BAD: list[tuple[Callable[..., Suite], dict[str, Any], str]] = [
 def test_impossible_options_are_refused(suite: Callable[..., Suite], options: dict[str, Any], word: str) -> None:
     with pytest.raises(ValueError, match=f"{word} = .* is not allowed"):
         suite(**options)
+
+
+def test_no_radius_in_pixels_of_0_to_1_is_taken_for_one_in_255ths() -> None:
+    for k in range(1, 255):
+        for suite in (fgsm, pgd):
+            with pytest.raises(ValueError, match=f"so write {k} for {k}/255"):
+                suite(eps=(4.0, round(k / 255, 4)))
+        with pytest.raises(ValueError, match=f"so write {k} for {k}/255"):
+            autoattack(eps=k / 255)
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.125, 0.25, 0.5, 1.0, 1.5, 4.0])
+def test_eighths_are_radii_below_1(eps: float) -> None:
+    assert fgsm(eps=(eps,)).eps == pgd(eps=(eps,)).eps == (autoattack(eps=eps).eps,)
+
+
+@pytest.mark.parametrize(
+    ("setting", "meant"),
+    [
+        ("fgsm.eps=0.0157", "write 4 for 4/255"),
+        ("pgd.eps=4,0.031", "write 7.91 for 7.91/255"),
+        ("pgd.eps=0.3", "write 76.5 for 76.5/255"),
+        ("pgd.step=0.00784", "write 2 for 2/255"),
+        ("autoattack.eps=0.0314", "write 8 for 8/255"),
+    ],
+)
+def test_a_radius_in_pixels_of_0_to_1_is_one_line(cli: Cli, setting: str, meant: str, trained_run: Path) -> None:
+    result = cli("evaluate", trained_run, "--suite", setting.split(".")[0], "--set", setting)
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1 and meant in result.stderr
+
+
+def test_l2_radii_are_in_pixels_of_0_to_1() -> None:
+    assert autoattack(norm="L2", eps=0.3).radius == 0.3
 
 
 @pytest.mark.parametrize("count", [800, 3])

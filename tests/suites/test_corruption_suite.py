@@ -1,5 +1,9 @@
 """The corruption suite: published arrays where they are, generated ones elsewhere, and files that robustbench reads."""
 
+import hashlib
+import io
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from catchup_bench import corruptions
-from catchup_bench.data import Images
+from catchup_bench.data import Images, corrupted, corrupted_files
 from catchup_bench.data.corrupted import CorruptedArrays
 from catchup_bench.errors import UsageError
 from catchup_bench.suites import Context, suite_class
 from catchup_bench.system import cache
 from tests.conftest import Cli, as_json
+from tests.support import layouts, real_data
 
 Corruption = suite_class("corruption")
 
@@ -23,6 +28,14 @@ def some_images(n: int = 20, classes: int = 10) -> Images:
     gen = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (n, 16, 16, 3), generator=gen, dtype=torch.uint8)
     return Images(x, torch.arange(n) % classes, torch.arange(n))
+
+
+def publish(monkeypatch: pytest.MonkeyPatch, folder: Path, dataset: str) -> Path:
+    """Take the arrays in ``folder``, as they are now, for the published ones of ``dataset``."""
+    monkeypatch.setitem(corrupted.FOLDERS, dataset, folder.name)
+    digests = {path.stem: hashlib.md5(path.read_bytes()).hexdigest() for path in folder.glob("*.npy")}
+    monkeypatch.setitem(corrupted_files.MD5, folder.name, digests)
+    return folder
 
 
 class Watches(nn.Module):
@@ -76,8 +89,8 @@ def test_generated_images_are_what_the_model_sees(tmp_path: Path) -> None:
     assert torch.equal(net.seen[3], expected)
 
 
-def test_published_arrays_are_used_where_they_are(tmp_path: Path) -> None:
-    arrays(tmp_path)
+def test_published_arrays_are_used_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(monkeypatch, arrays(tmp_path), "cifar10")
     net = Watches()
     suite = Corruption(types=("contrast",)).resolve("cifar10", tmp_path)
     assert suite.source == "official" and suite.conditions()[2] == "contrast-3-official"
@@ -104,7 +117,7 @@ def test_a_part_of_the_images_is_balanced_and_named(tmp_path: Path) -> None:
     ((condition, bits),) = suite.run(context(Watches(), tmp_path), suite.conditions())
     assert condition == "contrast-1-n10" and len(bits) == 10
     corruption_module = __import__("importlib").import_module("catchup_bench.suites.corruption")
-    chosen = corruption_module.balanced(some_images(), 10, "cifar10")
+    chosen = corruption_module.balanced(context(Watches(), tmp_path), 10)
     assert chosen.y.bincount().tolist() == [1] * 10
 
 
@@ -158,9 +171,9 @@ def digits_c(root: Path) -> Path:
     ],
 )
 def test_a_spoilt_folder_ends_with_2_and_nothing_is_evaluated(
-    cli: Cli, trained_run: Path, tmp_path: Path, spoil: Any, words: str
+    cli: Cli, trained_run: Path, tmp_path: Path, spoil: Any, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = digits_c(tmp_path)
+    folder = publish(monkeypatch, digits_c(tmp_path), "digits")
     command = ["evaluate", trained_run, "--suite", "corruption", "--set", 'corruption.types=["contrast", "fog"]']
     spoil(folder)
     result = cli(*command, "--data-dir", tmp_path)
@@ -232,9 +245,65 @@ def test_written_files_are_read_by_robustbench(cli: Cli, tmp_path: Path, monkeyp
     stamp = (tmp_path / "out" / "CIFAR-100-C" / "contrast.npy").stat().st_mtime_ns
     cli("data", "corrupt", "cifar100", "out", "--types", "contrast")
     assert (tmp_path / "out" / "CIFAR-100-C" / "contrast.npy").stat().st_mtime_ns == stamp
-    assert CorruptedArrays("cifar100", tmp_path / "out", images).read("contrast", 5, torch.tensor([7])).shape == (
-        1,
-        4,
-        4,
-        3,
-    )
+    with pytest.raises(UsageError, match="that data corrupt made, not the published ones"):
+        CorruptedArrays("cifar100", tmp_path / "out", images)
+    assert np.load(tmp_path / "out" / "CIFAR-100-C" / "contrast.npy", mmap_mode="r").shape == (50_000, 4, 4, 3)
+
+
+def test_the_digests_of_the_labels_are_those_of_the_official_labels() -> None:
+    for name, file in (("CIFAR-10-C", "cifar10_test.npz"), ("CIFAR-100-C", "cifar100_test.npz")):
+        content = io.BytesIO()
+        np.save(content, np.tile(real_data.arrays(file)["labels"].astype(np.uint8), 5))
+        assert hashlib.md5(content.getvalue()).hexdigest() == corrupted_files.MD5[name]["labels"]
+
+
+def test_every_published_file_has_a_digest_of_its_own() -> None:
+    digests = [digest for files in corrupted_files.MD5.values() for digest in files.values()]
+    assert all(set(files) == {"labels", *corruptions.NAMES} for files in corrupted_files.MD5.values())
+    assert len(set(digests)) == 40 and all(re.fullmatch("[0-9a-f]{32}", digest) for digest in digests)
+
+
+def test_arrays_that_are_not_the_published_ones_are_refused_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shape, type and labels are right; one bit of two arrays is not."""
+    folder = publish(monkeypatch, arrays(tmp_path, ("contrast", "fog", "snow")), "cifar10")
+    for name in ("contrast", "snow"):
+        array = np.load(folder / f"{name}.npy")
+        array[7, 3, 2, 1] ^= 1
+        np.save(folder / f"{name}.npy", array)
+    suite = Corruption(types=("contrast", "fog", "snow")).resolve("cifar10", tmp_path)
+    with pytest.raises(UsageError, match=r"contrast.npy is not the published file .*\(2 of 4 files are at fault\)"):
+        list(suite.run(context(Watches(), tmp_path), suite.conditions()))
+    assert list(Corruption(types=("fog",)).resolve("cifar10", tmp_path).run(context(Watches(), tmp_path), [])) == []
+
+
+def test_missing_arrays_are_counted(tmp_path: Path) -> None:
+    arrays(tmp_path)
+    suite = Corruption(types=("contrast", "fog", "snow")).resolve("cifar10", tmp_path)
+    with pytest.raises(UsageError, match=r"fog.npy is missing.* \(2 of 3 arrays are at fault\)"):
+        list(suite.run(context(Watches(), tmp_path), suite.conditions()))
+
+
+def test_what_data_corrupt_wrote_is_never_taken_for_published(cli: Cli, trained_run: Path, tmp_path: Path) -> None:
+    """Of any dataset: one without published arrays has no official condition at all."""
+    (made, _) = as_json(cli("data", "corrupt", "digits", tmp_path, "--types", "contrast", "--json"))["files"]
+    assert (Path(made).parent / corrupted_files.MARK).is_file()
+    words = ["evaluate", trained_run, "--suite", "corruption", "--set", "corruption.types=contrast"]
+    found = as_json(cli(*words, "--data-dir", tmp_path, "--json"))
+    assert {c for outcomes in found.values() for c in outcomes if "official" in c} == set()
+    result = cli(*words, "--set", "corruption.source=official", "--data-dir", tmp_path)
+    assert result.exit_code == 2 and "no corrupted images of digits are published" in result.stderr
+
+
+def test_data_corrupt_mixes_no_arrays(cli: Cli, tmp_path: Path) -> None:
+    published_arrays = arrays(tmp_path)
+    shutil.copytree(published_arrays, tmp_path / "digits-C")
+    result = cli("data", "corrupt", "digits", tmp_path, "--types", "fog")
+    assert result.exit_code == 2 and "holds arrays that data corrupt did not make" in result.stderr
+    layouts.folders(tmp_path / "a" / "pets", ["x"], train=(one := layouts.items(1, 1, 16, 16)), test=one)
+    layouts.folders(tmp_path / "b" / "pets", ["x"], train=one, test=layouts.items(1, 1, 16, 16, seed=9))
+    assert cli("data", "corrupt", f"folder:{tmp_path}/a/pets", tmp_path / "c", "--types", "fog").exit_code == 0
+    assert [p.name for p in (tmp_path / "c").iterdir()] == ["pets-C"]
+    result = cli("data", "corrupt", f"folder:{tmp_path}/b/pets", tmp_path / "c", "--types", "fog")
+    assert result.exit_code == 2 and "corrupted images of another test set" in result.stderr

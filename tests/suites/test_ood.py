@@ -227,6 +227,78 @@ def test_the_command_line_names_the_other_dataset(cli: Cli, trained_run: Path, o
     assert outcomes["ood-made-up"]["n"] == 797 and outcomes["ood-made-up"]["error"] == outcomes["clean"]["error"]
     again = cli("evaluate", trained_run, "--suite", "ood", "--set", "ood.out=made-up")
     assert again.exit_code == 0 and "ood-made-up AUROC, %" in again.stdout and "ood-made-up:" not in again.stderr
+    (trained_run / "outcomes" / "ood-made-up.json").unlink()  # others share the run, and know no such dataset
+
+
+def imagenet_of(names: list[str], x: Images) -> data.Dataset:
+    return replace(data.DATASETS["digits"], load=lambda split, folder: x, class_names=lambda folder: names)
+
+
+def test_shared_classes_are_masked_before_the_softmax_in_both_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the authors of ImageNet-O: the network's outputs of the shared classes, then softmax, then the maximum."""
+    inside, outside = images(40, 16, 1), images(30, 16, 2)
+    monkeypatch.setitem(data.DATASETS, "imagenet", imagenet_of([f"n{i}" for i in range(10)], inside))
+    monkeypatch.setitem(data.DATASETS, "imagenet-o", imagenet_of(["n7", "n2", "n5"], outside))
+    where = Context(
+        net=(net := Network()),
+        images=inside,
+        dataset="imagenet",
+        mean=(0, 0, 0),
+        device=torch.device("cpu"),
+        batch_size=16,
+        data_dir=Path("nowhere"),
+    )
+    suite = OOD(out="imagenet-o").resolve("imagenet", where.data_dir)
+    found = dict(suite.run(where, suite.conditions()))["ood-imagenet-o-shared"]
+    known = torch.isin(inside.y, torch.tensor([2, 5, 7]))
+    for side, part in (("in", inside.take(known.nonzero()[:, 0])), ("out", outside)):
+        logits = net(part.x.permute(0, 3, 1, 2).float() / 255)
+        msp = logits[:, [2, 5, 7]].softmax(1).amax(1)
+        scores = {name: ood.unpack(sides[side]) for name, sides in found.values["scores"].items()}
+        assert np.allclose(scores["msp"], -msp, atol=1e-6)
+        assert not np.allclose(scores["msp"], -logits.softmax(1).amax(1), atol=1e-3)
+        assert np.allclose(scores["energy"], -logits.logsumexp(1), atol=1e-5), "of all classes"
+    assert len(found.bits) == 40 and found.values["n_in"] == int(known.sum()) == 12
+
+
+def test_masking_equals_a_network_without_the_other_outputs() -> None:
+    logits, shared = torch.randn(20, 10, generator=torch.Generator().manual_seed(3)), torch.tensor([1, 4, 8])
+    alone = ood.strangeness(logits[:, shared])["msp"]
+    assert torch.equal(ood.strangeness(logits, shared)["msp"], alone)
+    shifted = logits.clone()
+    shifted[:, [0, 2, 3, 5, 6, 7, 9]] += 50  # what other classes are thought to be does not matter
+    assert torch.equal(ood.strangeness(shifted, shared)["msp"], alone)
+
+
+def test_imagenet_o_is_scored_on_shared_classes_unless_all_are_asked_for() -> None:
+    by_default, asked, every = (OOD(out="imagenet-o", inside=i) for i in ("auto", "shared", "all"))
+    (shared,) = by_default.conditions()
+    assert shared == asked.conditions()[0] == "ood-imagenet-o-shared"
+    assert by_default.protocol(shared) == asked.protocol(shared)
+    assert every.conditions() == ["ood-imagenet-o"] and OOD(out="cifar10").conditions() == ["ood-cifar10"]
+    before = {"version": 1, "out": "imagenet-o", "resize": "bilinear, antialiased, to the test images' size"}
+    assert every.protocol("ood-imagenet-o") == before
+    assert by_default.protocol(shared) == before | {"inside": "shared", "version": 2}, "scores of before are others"
+    for way in (by_default, every):
+        (name,) = way.conditions()
+        assert OOD(**OOD.options_of([way.protocol(name)])).conditions() == [name]
+
+
+def test_no_shared_class_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = images(20, 16, 1)
+    monkeypatch.setitem(data.DATASETS, "imagenet", imagenet_of([f"n{i}" for i in range(10)], inside))
+    monkeypatch.setitem(data.DATASETS, "imagenet-o", imagenet_of(["m1"], inside))
+    where = Context(
+        net=Network(),
+        images=inside,
+        dataset="imagenet",
+        mean=(0, 0, 0),
+        device=torch.device("cpu"),
+        batch_size=16,
+        data_dir=Path("nowhere"),
+    )
+    with pytest.raises(UsageError, match="no test image of imagenet is of a class of imagenet-o"):
+        list(OOD(out="imagenet-o").run(where, ["ood-imagenet-o-shared"]))
 
 
 @pytest.mark.parametrize(

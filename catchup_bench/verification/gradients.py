@@ -1,0 +1,107 @@
+"""Whether this machine computes right gradients: each network against itself in float64, in a process of its own.
+
+Libraries have written outside their buffers on some processors for narrow layers: a crash, or a wrong gradient without
+a word. So the check runs apart, and with glibc's heap checker where the system has one.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from ctypes.util import find_library
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+TOLERANCE = 0.02
+"""Relative error of a parameter's gradient in fp32 above which it is wrong; rounding stays below 0.001."""
+SIZES = {"densenet121": 32, "vgg11": 32, "resnet18": 32, "resnet50": 32, "resnext50": 32, "mobilenetv2": 32}
+"""Pixels of the images, where 16 leave the last maps a single pixel."""
+QUICK = (("preactresnet10", 4), ("preactresnet18", 6), ("preactresnet18", 16), ("resnet18", 4), ("wrn16-8", 1))
+"""Networks and widths that the check of an installation takes, in a few seconds."""
+
+
+COMMAND = ("catchup_bench.verification.gradients",)
+"""What Python runs in the process of its own."""
+
+
+def check_gradients(cases: Sequence[tuple[str, int]] = QUICK, timeout: float = 300.0) -> list[str]:
+    """Return a line for each network and width whose gradients are wrong on this machine, or that ended the process;
+    nothing where all is well. ``timeout`` is in seconds and for all of them."""
+    environment = {**os.environ, "MALLOC_CHECK_": "3", "OMP_WAIT_POLICY": "PASSIVE"}
+    if checker := heap_checker():
+        environment["LD_PRELOAD"] = checker
+    command = [sys.executable, "-m", *COMMAND, json.dumps(list(cases))]
+    lines: list[str] = []
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        return [f"the check of gradients did not end in {timeout:.0f} s"]
+    begun = ""
+    for line in done.stdout.splitlines():
+        case, error = json.loads(line)
+        begun = case if error is None else ""
+        if error is not None and not error <= TOLERANCE:
+            lines.append(f"{case}: its gradient is {error:.0%} off")
+    if done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or [""])[-1]
+        lines.append(f"{begun or 'the check of gradients'}: ended the process with {done.returncode} ({said[:120]})")
+    return lines
+
+
+def heap_checker() -> str | None:
+    """Return the path of glibc's debugging allocator, if the system has one."""
+    if find_library("c_malloc_debug"):
+        return find_library("c_malloc_debug")
+    folders = (Path("/lib/x86_64-linux-gnu"), Path("/lib/aarch64-linux-gnu"), Path("/lib64"), Path("/usr/lib64"))
+    return next((str(f / "libc_malloc_debug.so.0") for f in folders if (f / "libc_malloc_debug.so.0").exists()), None)
+
+
+def errors_of(name: str, width: int) -> Iterator[float]:
+    """Yield the largest relative error of a parameter's gradient for one and two threads, in fp32 and channels_last as
+    runs are trained; then a step in bf16 on one and two threads, for the heap checker to see."""
+    import torch
+
+    from ..models import MODELS
+
+    architecture = MODELS[name]
+    size = SIZES.get(name, 16)
+    torch.manual_seed(0)
+    net = architecture.build(num_classes=10, width=width, variant=architecture.variants[0])
+    x, y = torch.rand(5, 3, size, size), torch.arange(5)
+    wanted = gradients(net.double(), x.double(), y)
+    scale = torch.stack([g.norm() for g in wanted]).max()
+    net = net.float().to(memory_format=torch.channels_last)
+    x = x.contiguous(memory_format=torch.channels_last)
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        pairs = zip(gradients(net, x, y), wanted, strict=True)
+        yield max(float((g - w).norm() / torch.maximum(w.norm(), 1e-2 * scale)) for g, w in pairs)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            finite = all(bool(g.isfinite().all()) for g in gradients(net, x, y))
+        yield 0.0 if finite else float("inf")
+
+
+def gradients(net: "torch.nn.Module", x: "torch.Tensor", y: "torch.Tensor") -> list["torch.Tensor"]:
+    """Return the gradient of the cross-entropy for each parameter, in float64. BatchNorm's statistics are fixed: those
+    of a narrow layer may vanish, and rounding then decides the gradient."""
+    import torch
+
+    net.eval().zero_grad()
+    torch.nn.functional.cross_entropy(net(x).to(x.dtype), y).backward()
+    return [p.grad.double().clone() for p in net.parameters() if p.grad is not None]
+
+
+def main() -> None:
+    """Check the cases given as JSON; print a line before and after each."""
+    for name, width in json.loads(sys.argv[1]):
+        case = f"{name} of width {width}"
+        print(json.dumps([case, None]), flush=True)
+        print(json.dumps([case, max(errors_of(name, width))]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""HMix: Park, Yun and Chun, A Unified Analysis of Mixed Sample Data Augmentation: A Loss Function Perspective,
+NeurIPS 2022, arXiv 2208.09913."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from catchup_bench.method import Mixup, beta, check, inside
+
+
+@dataclass(frozen=True, kw_only=True)
+class HMix(Mixup):
+    """A box of the partner replaces the same box of the image, and mixup outside it makes up the rest, so that the
+    image's own share is λ ~ Beta(α, α) wherever the box is.
+
+    ``ratio`` is how much of 1 - λ the box takes: 0 is mixup, 1 CutMix (with mixup for what the border cuts off). 0.5 is
+    the authors' choice; α = 1 is a proposal, as their code leaves it open.
+    """
+
+    title = "HMix"
+    paper = "arXiv 2208.09913"
+    year = 2022
+    level = "input"
+
+    alpha: float = 1.0
+    ratio: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self.alpha > 0, "alpha", self.alpha, "more than 0")
+        check(0 <= self.ratio <= 1, "ratio", self.ratio, "0 to 1")
+        check(self.layers == (0,), "layers", self.layers, "(0,), the input")
+
+    def mix_images(self, x: Tensor, perm: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
+        lam = beta(self.alpha, gen)
+        return torch.lerp(x[perm].float(), x.float(), self.weights(lam, x, gen)).to(x.dtype), lam
+
+    def weights(self, lam: Tensor, x: Tensor, gen: torch.Generator) -> Tensor:
+        """What each pixel of the image weighs, H×W: 0 in the box."""
+        centre = torch.rand(2, generator=gen, device=gen.device, dtype=torch.float64)
+        side = ((1 - lam) * self.ratio).clamp_min(0).sqrt()
+        box = inside(centre[0], side, x.shape[2])[:, None] & inside(centre[1], side, x.shape[3])
+        outside = (1 - box.double().mean()).clamp_min(1e-12)
+        return torch.where(box, 0.0, (lam / outside).clamp(0, 1)).float()
