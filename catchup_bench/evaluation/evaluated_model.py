@@ -38,7 +38,7 @@ class EvaluatedModel:
 
     @property
     def weights(self) -> str:
-        """Which weights these are: the SHA-256 of their file, or their name where there is none."""
+        """Say which weights these are: the SHA-256 of their file, or their name where there is none."""
         return str(self.checkpoint.get("sha256") or json.dumps(self.checkpoint, sort_keys=True))
 
 

@@ -69,7 +69,7 @@ VGG11 = {
 
 
 def translate(name: str, table: Mapping[str, str]) -> str:
-    """``name`` as it is here; unchanged when ``table`` has no beginning of it.
+    """Return ``name`` as it is here; unchanged when ``table`` has no beginning of it.
 
     The published DenseNet weights still write ``norm.1`` where the modules have long been called ``norm1``.
     """

@@ -25,7 +25,7 @@ PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def save_tensors(state: dict[str, Tensor], run: Run, path: Path, *, epoch: int) -> None:
-    """The network's tensors, without what the method keeps in ``extra``; the run and the epoch as the card."""
+    """Write the network's tensors, without what the method keeps in ``extra``; the run and the epoch as the card."""
     tensors = {k: v.contiguous() for k, v in state.items() if not k.startswith("extra.")}
     card = json.dumps({"run": run.model_dump(mode="json"), "epoch": epoch}, sort_keys=True)
     write_bytes(path, to_bytes(tensors, {CARD: card}))  # the library's own writer hides what the disk says
@@ -66,7 +66,7 @@ def read_file(path: Path) -> tuple[dict[str, dict[str, Tensor]], Run | None]:
 
 
 def num_classes(tensors: dict[str, Tensor]) -> int | None:
-    """How many classes these weights know, which are fewer than the dataset's where a part of it was trained on;
+    """Return how many classes these weights know, which are fewer than the dataset's where a part of it was trained on;
     ``None`` when the head is not that of our networks."""
     linear = sorted(k for k, v in tensors.items() if k.startswith("head.") and k.endswith(".weight") and v.ndim == 2)
     return len(tensors[linear[-1]]) if linear else None
@@ -111,20 +111,20 @@ def describe_misfit(net: nn.Module, tensors: dict[str, Tensor]) -> str:
 
 
 def _fits(given: Tensor, own: Tensor) -> bool:
-    """Dense numbers of the same shape; precision may differ."""
+    """Return whether both are dense numbers of the same shape; precision may differ."""
     plain = given.layout == torch.strided and given.device.type == "cpu" and not given.is_complex()
     return plain and given.shape == own.shape and given.is_floating_point() == own.is_floating_point()
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
-    """What a run resumes from: weights, optimiser, epoch."""
+    """Write what a run resumes from: weights, optimiser, epoch."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_bytes(path, buffer.getvalue())
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
-    """The state in ``path``, or ``None`` when there is none; never unpickles anything but tensors and plain values."""
+    """Return the state in ``path``, or ``None`` when there is none; unpickle nothing but tensors and plain values."""
     if not path.exists():
         return None
     try:

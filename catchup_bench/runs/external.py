@@ -35,6 +35,9 @@ AVERAGED_PREFIX = re.compile(rf"(?:module\.|_orig_mod\.)*({'|'.join(AVERAGED)})\
 CONSTANTS = re.compile(r"(?:normali[sz]e|normali[sz]er|normali[sz]ation|norm)\.(mean|std)$")
 """How a layer before the network calls its constants."""
 
+DEPTH = 4
+"""How many keys may lead to a state dict."""
+
 COUNTERS = ("n_averaged",)
 """Tensors of ``torch.optim.swa_utils.AveragedModel`` that are no weights."""
 
@@ -78,26 +81,38 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
 def state_dicts(value: Any) -> dict[str, dict[str, Tensor]]:
     """Return the state dicts in ``value`` by the keys that lead to them, joined by dots: ``""`` for ``value`` itself,
     ``model.state_dict``. Names that begin with one of ``AVERAGED`` are a state dict of their own."""
-    return {name: tensors for name, tensors in _search(value, "", set()) if tensors}
+    return dict(_search(value, (), {}))
 
 
-def _search(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    if not isinstance(value, Mapping) or not value or id(value) in seen:  # a pickled dictionary may contain itself
+def _search(
+    value: Any, path: tuple[str, ...], seen: dict[int, dict[str, dict[str, Tensor]]]
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield the state dicts in ``value``, at most ``DEPTH`` keys deep. A pickle may contain a dictionary twice, or in
+    itself: what is ``seen``, by its id, is not searched again, but a state dict has every name that leads to it."""
+    if not isinstance(value, Mapping) or not value or len(path) > DEPTH:
         return
-    seen.add(id(value))
-    if all(isinstance(k, str) and type(v) in (Tensor, torch.nn.Parameter) for k, v in value.items()):
-        groups: dict[str, dict[str, Tensor]] = {}
-        for key, tensor in value.items():
-            if key not in COUNTERS:
-                own = AVERAGED_PREFIX.match(key)
-                rest = key[own.end() :] if own else key
-                groups.setdefault(own[1] if own else "", {})[rest] = tensor.detach()
-        for group, tensors in groups.items():
-            yield ".".join(filter(None, (name, group))) or (RAW if len(groups) > 1 else ""), tensors
-    elif name.count(".") < len(CONTAINERS):
+    known = id(value) in seen
+    groups = seen.setdefault(id(value), {} if known else _group(value))
+    for group, tensors in groups.items():
+        yield ".".join(filter(None, (*path, group))) or (RAW if len(groups) > 1 else ""), tensors
+    if not known and not groups:
         for key, inside in value.items():
             if isinstance(key, str):
-                yield from _search(inside, f"{name}.{key}" if name else key, seen)
+                yield from _search(inside, (*path, key), seen)
+
+
+def _group(value: Mapping[Any, Any]) -> dict[str, dict[str, Tensor]]:
+    """Return ``value`` by which of ``AVERAGED`` its names begin with, ``""`` for none; empty if it is no state dict."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in value.items():
+        if not isinstance(key, str) or type(tensor) not in (Tensor, torch.nn.Parameter):
+            return {}
+        if key not in COUNTERS:
+            own = AVERAGED_PREFIX.match(key)
+            group = groups.setdefault(own[1] if own else "", {})
+            rest = key[own.end() :] if own else key
+            group[key if rest in group else rest] = tensor.detach()
+    return groups
 
 
 def _contents(value: Any) -> str:

@@ -127,6 +127,29 @@ def test_of_raw_and_averaged_weights_it_is_said_which_were_taken(
     assert "no weights under ema2" in line and averaged in line
 
 
+def test_state_dicts_that_a_file_holds_twice_keep_both_names(weights: dict[str, Tensor]) -> None:
+    both: dict[str, Any] = {"state_dict": weights, "state_dict_ema": weights, "epoch": 1}
+    both["model"] = both
+    assert set(external.state_dicts(both)) == {"state_dict", "state_dict_ema"}
+
+
+def test_a_file_of_many_references_is_searched_once() -> None:
+    """Four levels of a thousand references each would be 10^12 paths; a thousand levels, too deep a recursion."""
+    level: dict[str, Any] = {"w": torch.zeros(1)}
+    for _ in range(4):
+        level = {str(i): level for i in range(1000)}
+    assert len(external.state_dicts(level)) == 1000
+    for _ in range(10_000):
+        level = {"model": level}
+    assert external.state_dicts(level) == {}
+
+
+def test_averaged_weights_of_one_name_are_both_kept() -> None:
+    """So that what is too much is refused."""
+    (found,) = external.state_dicts({"ema.w": torch.zeros(1), "module.ema.w": torch.ones(1)}).values()
+    assert found == {"w": 0, "module.ema.w": 1}
+
+
 def test_unusual_keys_are_named(cli: Cli, tmp_path: Path, weights: dict[str, Tensor]) -> None:
     torch.save({"generator": weights, "optimizer": {"state": {0: torch.zeros(1)}}}, tmp_path / "m.pt")
     assert "but under generator: say which with --weights" in refused(cli, tmp_path / "m.pt")
