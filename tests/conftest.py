@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -46,34 +45,13 @@ def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
     return call
 
 
-class _Here:
-    """An executor that works in this very process: a new one would first import torch for seconds."""
-
-    def __init__(self, *_: object) -> None: ...
-
-    def __enter__(self) -> "_Here":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def shutdown(self, **_: object) -> None: ...
-
-    def submit(self, function: Callable[..., Any], *args: Any) -> "Future[Any]":
-        done: Future[Any] = Future()
-        try:
-            done.set_result(function(*args))
-        except Exception as err:
-            done.set_exception(err)
-        return done
-
-
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Boards run without processes of their own, and costs are measured in one round."""
     from catchup_bench.speed import cost
 
     measure = cost.measure
-    monkeypatch.setattr("catchup_bench.jobs.local.ProcessPoolExecutor", _Here)
+    monkeypatch.setenv("CATCHUP_BENCH_SIDE_BY_SIDE", "0")
     monkeypatch.setattr(cost, "measure", lambda *args: measure(*args, rounds=1, steps=1))
 
 

@@ -66,7 +66,7 @@ def leaderboard_run(
     from ..jobs import selection
     from ..jobs.job import Workspace
     from ..jobs.ray_cluster import parse_cluster
-    from ..jobs.run_board import plan_board
+    from ..jobs.run_board import find_work
     from ..records.results_folder import find_root
     from ..system.hardware import choose_device
 
@@ -75,7 +75,7 @@ def leaderboard_run(
     engine = choose_engine(engine, where) if cluster is None else engine
     until = time.time() + selection.seconds(time_budget) if time_budget else None
     workspace = Workspace(runs, find_root(root), record_name(board, recipe), data_dir, where.type, engine, threads)
-    work = plan_board(board, workspace, recipe=recipe, choices=[*only, *more], share=share, retry_failed=retry_failed)
+    work = find_work(board, workspace, recipe=recipe, choices=[*only, *more], share=share, retry_failed=retry_failed)
     if print_:
         return show_commands(work, as_json)
     if dry_run:
@@ -92,10 +92,10 @@ def demo(
     """Train and evaluate four methods on embedded digits and print their leaderboard: about two minutes on 2 cores."""
     from ..boards import DEMO
     from ..jobs.job import Workspace
-    from ..jobs.run_board import plan_board
+    from ..jobs.run_board import find_work
     from ..system.hardware import choose_device
 
-    work = plan_board(DEMO, Workspace(runs, runs, DEMO, None, "cpu"))
+    work = find_work(DEMO, Workspace(runs, runs, DEMO, None, "cpu"))
     if dry_run:
         return show_estimate(work, choose_device("cpu"), as_json)
     run_and_show(work, workers, None, as_json)

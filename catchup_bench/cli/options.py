@@ -44,7 +44,15 @@ Set = Annotated[list[str], typer.Option("--set", help="owner.key=value: an optio
 
 Root = Annotated[Path | None, typer.Option(help="Folder that holds leaderboards/.")]
 
-Workers = Annotated[int | None, typer.Option(min=1, help="Runs side by side; one per core on a CPU.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        envvar="CATCHUP_BENCH_SIDE_BY_SIDE",
+        help="Runs side by side, each in a process of its own; by default as many as the cores have threads for, "
+        "one on a GPU. 0 does one after the other in this process.",
+    ),
+]
 
 ModelName = Annotated[str | None, typer.Option("--model", help="Network; the dataset's default if not said.")]
 

@@ -129,7 +129,7 @@ def print_checks(method: str, checks: "list[Check]") -> None:
 def print_catalog(entries: list[dict[str, Any]], long: bool) -> None:
     """Names with what is most worth knowing; with ``long`` all that is known, an entry a block."""
     if not long:
-        shown = [k for k in (entries[0] if entries else {}) if k not in ("options", "file", "source", "runs")]
+        shown = [k for k in (entries[0] if entries else {}) if k not in ("options", "takes", "file", "source", "runs")]
         return print_grid("", shown, [[text_of(e[k]) for k in shown] for e in entries], left=len(shown))
     console = Console()
     for entry in entries:

@@ -4,17 +4,11 @@ images in [0,1]."""
 from collections.abc import Sequence
 
 from ..errors import UsageError, pick
-from .cifar import MEAN as CIFAR10_MEAN
-from .cifar import STD as CIFAR10_STD
-from .imagenet import MEAN as IMAGENET_MEAN
-from .imagenet import STD as IMAGENET_STD
-from .images import Dataset
+from .table import CIFAR_MEAN, CIFAR_STD, IMAGENET_MEAN, IMAGENET_STD, Colour, Dataset
 
-Channels = tuple[float, float, float]
-
-CONSTANTS: dict[str, tuple[Channels, Channels]] = {
+CONSTANTS: dict[str, tuple[Colour, Colour]] = {
     "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
-    "cifar10": (CIFAR10_MEAN, CIFAR10_STD),
+    "cifar10": (CIFAR_MEAN, CIFAR_STD),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     "half": ((0.5,) * 3, (0.5,) * 3),
     "none": ((0.0,) * 3, (1.0,) * 3),
@@ -25,14 +19,14 @@ OF_DATASET = "dataset"
 """The name of the constants in the dataset's own entry."""
 
 
-def named_constants(name: str, dataset: Dataset) -> tuple[Channels, Channels]:
+def named_constants(name: str, dataset: Dataset) -> tuple[Colour, Colour]:
     """Return the mean and standard deviation called ``name``. Raises :class:`UsageError` for an unknown name."""
     if name == OF_DATASET:
         return dataset.mean, dataset.std
     return CONSTANTS[pick("normalisation", name, CONSTANTS)]
 
 
-def parse_constants(text: str, dataset: Dataset) -> tuple[Channels, Channels]:
+def parse_constants(text: str, dataset: Dataset) -> tuple[Colour, Colour]:
     """Return the constants that ``text`` stands for: a name, or numbers with commas between, which are the mean and the
     standard deviation of all channels, or three means and then three standard deviations.
 
@@ -54,7 +48,7 @@ def parse_constants(text: str, dataset: Dataset) -> tuple[Channels, Channels]:
     return check_constants(values[:3], values[3:], f"--normalise {text}")
 
 
-def check_constants(mean: Sequence[float], std: Sequence[float], where: str) -> tuple[Channels, Channels]:
+def check_constants(mean: Sequence[float], std: Sequence[float], where: str) -> tuple[Colour, Colour]:
     """Return ``mean`` and ``std``. Raises :class:`UsageError` unless there are three of each, the means in [0,1] and
     the standard deviations above 0 and at most 1, as they are of images in [0,1]."""
     if len(mean) != 3 or len(std) != 3:

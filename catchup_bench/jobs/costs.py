@@ -36,6 +36,13 @@ def threads_of(run: Run | ExternalNetwork) -> int:
     return choose_threads(None, net, data.get(run.dataset.name).size, torch.device("cpu"))
 
 
+def known_costs(workspace: Workspace, setup: str) -> dict[str, float]:
+    """Return the measured cost of each row of a setup, relative to the baseline's; empty where there is no record."""
+    path = workspace.results / setup / "cost.json"
+    measured = read_json(path, "cost record").get("methods", {}) if path.exists() else {}
+    return {label: float(cost["ratio"]) for label, cost in measured.items()}
+
+
 def measure_costs(
     board: Board,
     workspace: Workspace,

@@ -4,9 +4,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,18 @@ def run_locally(
     progress: BoardProgress,
     until: float | None = None,
 ) -> list[Job]:
-    """Do ``todo`` and write its records; the jobs that are left when the clock passes ``until``. Raises
-    :class:`RunFailed` after all others are done when a job fails.
+    """Do ``todo`` and write its records; return the jobs that are left when the clock passes ``until``.
+
+    ``workers`` is the number of runs side by side, each in a process of its own; 0 does one after the other in this
+    process. Raises :class:`RunFailed` after all others are done when a job fails.
     """
     progress.start(len(todo))
     ledger = Ledger(workspace, progress)
-    if todo:
+    if workers == 0:
+        for number, job in enumerate(todo, 1):
+            _settle(ledger, job, partial(do_job, job, board.settings, workspace, Deadline(until)))
+            progress.advance(number)
+    elif todo:
         workers = min(workers or default_workers(workspace.device, todo, workspace.threads), len(todo))
         with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
             try:
@@ -93,22 +100,26 @@ def stop_workers(seconds: float = 30.0) -> None:
 
 
 def _gather(futures: dict[Future[float], Job], ledger: Ledger) -> None:
-    """Write each record as its job ends, and tell the progress how far the others are."""
+    """Write each record as its job ends, and report how far the others are."""
     pending, done_share, runs = set(futures), 0, ledger.workspace.runs
     while pending:
         done, pending = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
         for future in done:
-            job = futures[future]
-            try:
-                seconds = future.result()
-            except OutOfTime:
-                ledger.left.append(job)
-            except (BenchError, BrokenProcessPool, OSError) as err:
-                ledger.fail(job, str(err), training_failure(ledger.workspace, job))
-            else:
-                ledger.finished(job, collect_record(runs / job.run.folder), seconds)
+            _settle(ledger, futures[future], future.result)
         done_share += len(done)
         ledger.progress.advance(done_share + sum(share_done(runs, futures[f]) for f in pending))
+
+
+def _settle(ledger: Ledger, job: Job, result: Callable[[], float]) -> None:
+    """Write down what became of ``job``, whose seconds, or error, ``result`` gives."""
+    try:
+        seconds = result()
+    except OutOfTime:
+        ledger.left.append(job)
+    except (BenchError, BrokenProcessPool, OSError) as err:
+        ledger.fail(job, str(err), training_failure(ledger.workspace, job))
+    else:
+        ledger.finished(job, collect_record(ledger.workspace.runs / job.run.folder), seconds)
 
 
 def share_done(runs: Path, job: Job) -> float:

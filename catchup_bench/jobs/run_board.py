@@ -10,7 +10,7 @@ from ..errors import RunFailed
 from ..leaderboard.pages import write_pages
 from ..leaderboard.table import Table, make_table
 from . import selection
-from .costs import measure_costs
+from .costs import known_costs, measure_costs
 from .executor import Executor
 from .job import BoardProgress, Workspace, has_failed, missing_jobs
 
@@ -38,7 +38,7 @@ class BoardResult:
     failure: RunFailed | None
 
 
-def plan_board(
+def find_work(
     name: str,
     workspace: Workspace,
     *,
@@ -54,8 +54,19 @@ def plan_board(
     board = load(name, recipe)
     missing = missing_jobs(board, workspace, selection.parse(board, choices, share).of(jobs_of(board)))
     failed = [] if retry_failed else [job for job in missing if has_failed(workspace, job)]
-    todo = [job for job in missing if job not in failed]
+    todo = longest_first([job for job in missing if job not in failed], workspace)
     return BoardWork(name, recipe, board, workspace, todo, failed)
+
+
+def longest_first(jobs: list[Job], workspace: Workspace) -> list[Job]:
+    """Order jobs by their cost, as far as it was measured before, within each setup and seed: the last job to end then
+    keeps the others waiting for the shortest time."""
+    costs = {setup: known_costs(workspace, setup) for setup in {job.setup for job in jobs}}
+    groups = list(dict.fromkeys((job.setup, job.run.seed) for job in jobs))
+    return sorted(
+        jobs,
+        key=lambda job: (groups.index((job.setup, job.run.seed)), -costs[job.setup].get(job.label, 1.0)),
+    )
 
 
 def run_board(work: BoardWork, executor: Executor, progress: BoardProgress, until: float | None = None) -> BoardResult:

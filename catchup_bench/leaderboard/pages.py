@@ -9,6 +9,7 @@ from ..boards import record_name
 from ..errors import NothingSelected
 from ..system.files import write_text
 from .markdown import between, board_page, excerpt, index_section
+from .methods_page import methods_page
 from .table import Table, make_table
 
 
@@ -40,6 +41,8 @@ def expected_files(root: Path, only: str | None = None, recipe: str | None = Non
     if index.exists():
         every = published_tables(root, tables) if only is not None else tables
         files[index] = between(index.read_text(encoding="utf-8"), "boards", index_section(every))
+    if (root / "methods").is_dir():
+        files[root / "methods" / "README.md"] = methods_page(root)
     return files
 
 
