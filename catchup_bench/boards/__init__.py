@@ -51,7 +51,7 @@ class Entry(BaseModel):
 
 class ExternalEntry(BaseModel):
     """A row of its own: a network that was trained elsewhere (see :class:`catchup_bench.runs.run.ExternalNetwork`), in
-    one setup. ``model`` is that of the setup for a file of weights."""
+    one setup. The model is that of the setup for a file of weights."""
 
     model_config = STRICT
     label: str = Field(pattern=FOLDER_NAME, min_length=1, max_length=64)
@@ -59,6 +59,8 @@ class ExternalEntry(BaseModel):
     sha256: str = ""
     setup: str = ""
     paper: str = ""
+    normalise: str | None = None
+    weights: str | None = None
 
     @property
     def row(self) -> str:

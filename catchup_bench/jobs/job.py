@@ -92,7 +92,7 @@ def do_job(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, 
     """Train and evaluate one job in this process; return the seconds it took. Raises :class:`OutOfTime` when
     ``progress`` asks to stop."""
     from ..evaluation.evaluate import evaluate
-    from ..evaluation.subject import model_of_external, trained_model
+    from ..evaluation.evaluated_model import model_of_external, trained_model
     from ..suites import make_suites, resolve_suites
     from ..system.hardware import choose_device
     from ..training.loop import train

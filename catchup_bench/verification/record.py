@@ -10,7 +10,7 @@ import torch
 from .. import data
 from ..errors import VerificationFailed
 from ..evaluation.evaluate import evaluate
-from ..evaluation.subject import EvaluatedModel, model_of_external, trained_model
+from ..evaluation.evaluated_model import EvaluatedModel, model_of_external, trained_model
 from ..records.record import Outcome, Record, parse_record
 from ..records.results_folder import changed_since_marked, mark_file
 from ..suites import make_suites, resolve_suites, suite_class, suite_names
