@@ -31,11 +31,11 @@ def bounded_fields(cls: Any) -> dict[str, tuple[TypeAdapter[Any], str]]:
 
 @lru_cache(256)
 def _bounded_fields(cls: Any) -> dict[str, tuple[TypeAdapter[Any], str]]:
-    found = {}
+    bounded = {}
     for name, annotation in annotations_of(cls).items():
         if allowed := describe(annotation):
-            found[name] = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True)), allowed
-    return found
+            bounded[name] = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True)), allowed
+    return bounded
 
 
 def annotations_of(cls: Any) -> dict[str, Any]:

@@ -209,17 +209,18 @@ def parse(text: str, prefix: str, known: dict[str, tuple[str, ...]]) -> tuple[st
 
 
 def default_folder() -> Path:
-    """Where data is looked for when ``--data-dir`` is not given."""
+    """Return the folder of the data when ``--data-dir`` is not given."""
     return Path(os.environ.get("CATCHUP_BENCH_DATA") or Path.home() / ".cache" / "catchup-bench" / "data")
 
 
 def missing(name: str, data_dir: Path) -> list[str]:
-    """The paths of a source that are not there."""
+    """Return the paths of a source that are not there."""
     return [str(data_dir / p) for p in SOURCES[name].needs if not (data_dir / p).exists()]
 
 
 def where(name: str, data_dir: Path | None = None) -> dict[str, Any]:
-    """Where a dataset is looked for, whether it is there, and from where it comes; for the eyes and for ``--json``."""
+    """Return where a dataset is looked for, whether it is there and where it comes from, as printed or given as
+    JSON."""
     data_dir = data_dir or default_folder()
     if name.startswith("folder:"):
         path = Path(parse(name.removeprefix("folder:"), "folder:", FOLDER_OPTIONS)[0])
@@ -230,7 +231,9 @@ def where(name: str, data_dir: Path | None = None) -> dict[str, Any]:
         ]
         return {"dataset": name, "folder": str(path), "present": not lost, "missing": lost}
     if name.startswith("hf:"):
-        raise UsageError(f"{name} is found by the datasets library: a hub name, in its own cache, or a local folder")
+        raise UsageError(
+            f"{name} is located by the datasets library: a hub name in that library's cache, or a local folder"
+        )
     source = SOURCES[pick("dataset", name, SOURCES)]
     top = Path(*Path(source.needs[0]).parts[:1]) if source.needs else Path()
     lost = missing(name, data_dir)
@@ -250,7 +253,7 @@ def where(name: str, data_dir: Path | None = None) -> dict[str, Any]:
 
 
 def absent(name: str, data_dir: Path) -> UsageError | None:
-    """The error that says what of a dataset is missing and how to get it; ``None`` when its parts are there."""
+    """Return the error that says what of a dataset is missing and how to get it; ``None`` when its parts are there."""
     lost = missing(name, data_dir)
     if not lost:
         return None

@@ -30,7 +30,7 @@ class UsageError(BenchError):
 
 
 class Changed(UsageError):
-    """The file of a stranger's method is no longer the one that a run was made with."""
+    """The file of an external method is no longer the one that a run was made with."""
 
 
 class Busy(UsageError):
@@ -50,7 +50,7 @@ class VerificationFailed(BenchError):
 
 
 def pick(kind: str, name: str, known: Iterable[str]) -> str:
-    """``name`` if it is known; :class:`UsageError` with a suggestion and the allowed values otherwise."""
+    """Return ``name`` if it is known. Raises :class:`UsageError` with a suggestion and the allowed values otherwise."""
     names = sorted(known)
     if name in names:
         return name
@@ -60,10 +60,10 @@ def pick(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def one_line(err: "ValidationError") -> str:
-    """The first complaint of pydantic, as ``key = value: what is wrong``."""
-    found = err.errors(include_url=False)
+    """Return the first complaint of pydantic, as ``key = value: what is wrong``."""
+    complaints = err.errors(include_url=False)
     # a misspelt key is both unknown and missing: the first says how it was spelt
-    first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
+    first = next((e for e in complaints if e["type"] == "extra_forbidden"), complaints[0])
     where = ".".join(str(part) for part in first["loc"])
     given = f" = {reprlib.repr(first['input'])}" if where and first["type"] != "missing" else ""
     return f"{where}{given}: {first['msg']}".removeprefix(": ")

@@ -72,8 +72,8 @@ class Method(ABC):
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Names of the corruptions of CIFAR-C whose relatives are among what the method does to training images, with
-        these options; their test errors say less about robustness to the unforeseen."""
+        """Return the names of the corruptions of CIFAR-C whose relatives are among what the method does to training
+        images, with these options; their test errors say less about robustness to the unforeseen."""
         return ()
 
     def __post_init__(self) -> None:
@@ -82,21 +82,21 @@ class Method(ABC):
         check_fields(self)
 
     def bind(self, net: Network) -> Self:
-        """The method as used with ``net``; called once, before weights are loaded. May attach ``net.extra``
+        """Return the method as used with ``net``; called once, before weights are loaded. May attach ``net.extra``
         (parameters trained beside the network, or buffers that carry state from step to step)."""
         return self
 
     def start_epoch(self, net: Network) -> None:
-        """Called before the first step of every epoch."""
+        """Prepare for an epoch; called before its first step."""
         return None
 
     def plan(self, rng: np.random.Generator) -> Hashable:
-        """Host-side choices of one step, from a finite set. ``None`` is the plain step."""
+        """Make the host-side choices of one step, from a finite set. ``None`` is the plain step."""
         return None
 
     @abstractmethod
     def loss(self, net: Network, x: Tensor, y: Tensor, plan: Any, gen: torch.Generator) -> Tensor:
-        """The scalar to minimise. ``gen`` lives on the device of ``x``; neither ``x`` nor ``y`` is modified."""
+        """Return the scalar to minimise. ``gen`` lives on the device of ``x``; neither ``x`` nor ``y`` is modified."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,11 +132,11 @@ class Mixup(Method):
         return soft_loss(net(h, start=plan), mix_targets(target, perm, lam), self.criterion)
 
     def mix_images(self, x: Tensor, perm: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Mixed images B×3×H×W and ``lam`` (one number, or one per image)."""
+        """Return mixed images B×3×H×W and ``lam`` (one number, or one per image)."""
         raise NotImplementedError
 
     def mix_features(self, h: Tensor, perm: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Mixed features B×C×H×W and ``lam`` (one number, or one per image)."""
+        """Return mixed features B×C×H×W and ``lam`` (one number, or one per image)."""
         raise NotImplementedError
 
 
@@ -147,19 +147,19 @@ def check(ok: bool, field: str, value: object, allowed: str) -> None:
 
 
 def one_hot(y: Tensor, num_classes: int) -> Tensor:
-    """Float32 B×K targets. ``F.one_hot`` would wait for the device to check the range of ``y``."""
+    """Return float32 B×K targets. ``F.one_hot`` would wait for the device to check the range of ``y``."""
     return (y[:, None] == torch.arange(num_classes, device=y.device)).float()
 
 
 def mix_targets(target: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
-    """``lam`` of each row and ``1 - lam`` of its partner's; ``lam`` is a 0-d tensor or has length B."""
+    """Return ``lam`` of each row plus ``1 - lam`` of its partner's; ``lam`` is a 0-d tensor or has length B."""
     lam = lam.to(target.dtype).reshape(-1, 1)
     return lam * target + (1 - lam) * target[perm]
 
 
 def soft_loss(logits: Tensor, target: Tensor, criterion: Criterion = "ce") -> Tensor:
-    """Mean over the batch of the cross-entropy (or BCE on softmax, mean over B×K) with B×K targets, in fp32; what
-    ``criterion`` makes of logits and targets, if it is a function."""
+    """Return the mean over the batch of the cross-entropy (or BCE on softmax, mean over B×K) with B×K targets, in fp32;
+    what ``criterion`` makes of logits and targets, if it is a function."""
     if callable(criterion):
         return criterion(logits, target)
     if criterion == "ce":
@@ -169,7 +169,7 @@ def soft_loss(logits: Tensor, target: Tensor, criterion: Criterion = "ce") -> Te
 
 
 def beta(a: float, gen: torch.Generator) -> Tensor:
-    """One draw of λ ~ Beta(a, a) as a float64 0-d tensor on the generator's device; 1 when ``a`` is 0.
+    """Draw one λ ~ Beta(a, a) as a float64 0-d tensor on the generator's device; 1 when ``a`` is 0.
 
     ``torch.distributions.Beta`` takes no generator; this is the sampler beneath it.
     """
@@ -179,12 +179,12 @@ def beta(a: float, gen: torch.Generator) -> Tensor:
 
 
 def permutation(n: int, gen: torch.Generator) -> Tensor:
-    """A uniform permutation of 0..n-1, drawn and kept on the generator's device."""
+    """Draw a uniform permutation of 0..n-1, computed and kept on the generator's device."""
     return torch.rand(n, generator=gen, device=gen.device, dtype=torch.float64).argsort()
 
 
 def box(lam: Tensor, height: int, width: int, gen: torch.Generator) -> Tensor:
-    """H×W boolean mask, true inside one box whose sides are √(1-λ) of the image's, cut off at the border.
+    """Return an H×W boolean mask, true inside one box whose sides are √(1-λ) of the image's, cut off at the border.
 
     The box of CutMix (arXiv 1905.04899, Eq. 2): integer centre, uniform over the image; an odd side loses a pixel.
     """
@@ -194,7 +194,7 @@ def box(lam: Tensor, height: int, width: int, gen: torch.Generator) -> Tensor:
 
 
 def inside(centre: Tensor, side: Tensor, size: int) -> Tensor:
-    """Along one axis: which of ``size`` pixels lie within ``int(size * side) // 2`` of the centre pixel."""
+    """Return, along one axis, which of ``size`` pixels lie within ``int(size * side) // 2`` of the centre pixel."""
     half = (size * side).floor().div(2, rounding_mode="floor")
     middle = (centre * size).floor()
     pixels = torch.arange(size, device=centre.device)
@@ -203,7 +203,8 @@ def inside(centre: Tensor, side: Tensor, size: int) -> Tensor:
 
 @contextmanager
 def frozen_statistics(net: Network) -> Iterator[None]:
-    """Eval mode for a pass that must leave BatchNorm's running statistics alone; training mode afterwards."""
+    """Put ``net`` in eval mode for a pass that must leave BatchNorm's running statistics alone, in training mode
+    afterwards."""
     was = net.training
     net.train(False)
     try:

@@ -1,6 +1,6 @@
 """Method files read without running them: the class, its options with their bounds, and what it says of itself.
 
-Judging a record takes a method's name, defaults and bounds, and must not run code of strangers. So options and class
+Judging a record takes a method's name, defaults and bounds, and must not run untrusted code. So options and class
 attributes are literals, and a file is read as a syntax tree. What comes out is an *outline*: a dataclass with the
 fields, bounds and attributes of the file's class and without its functions, to be used where the class itself is.
 """
@@ -85,14 +85,14 @@ def outline(path: Path) -> type[Outline]:
         )
     try:
         source, method = source_of(path), source_of(CONTRACT).find("Method")
-        found = [source.find(name) for name in source.classes if not name.startswith("_")]
+        values = [source.find(name) for name in source.classes if not name.startswith("_")]
     except Unreadable as err:
         raise UsageError(f"{path}: {err} cannot be read without running it") from None
     except RecursionError:
         raise UsageError(
             f"{path} cannot be read: it is nested too deeply, or its classes are each other's base"
         ) from None
-    made = [cls for cls in found if isinstance(cls, type) and issubclass(cls, method)]
+    made = [cls for cls in values if isinstance(cls, type) and issubclass(cls, method)]
     if len(made) != 1:
         raise UsageError(f"{path} must define exactly one public Method class; it defines {len(made)}")
     return made[0]
@@ -123,7 +123,7 @@ def _parse(path: Path, content: bytes) -> "Source":
 
 
 class Unreadable(Exception):
-    """An expression is none whose value is known without running it."""
+    """The value of an expression is not known without running it."""
 
 
 @dataclass(eq=False)
@@ -135,7 +135,7 @@ class Source:
     classes: dict[str, ast.ClassDef] = field(init=False)
     aliases: dict[str, ast.expr] = field(default_factory=dict)
     imports: dict[str, tuple[Path | None, str]] = field(default_factory=dict)
-    found: dict[str, Any] = field(default_factory=dict)
+    resolved: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.classes = {node.name: node for node in self.tree.body if isinstance(node, ast.ClassDef)}
@@ -151,16 +151,16 @@ class Source:
         if node.level == 1 and node.module:
             return self.path.parent.joinpath(*parts).with_suffix(".py")
         if node.level == 0 and parts[0] == __package__ and len(parts) > 1:
-            places = [Path(top).joinpath(*parts[1:]).with_suffix(".py") for top in PACKAGE]
-            return next((place for place in places if place.is_file()), None)
+            candidates = [Path(top).joinpath(*parts[1:]).with_suffix(".py") for top in PACKAGE]
+            return next((candidate for candidate in candidates if candidate.is_file()), None)
         return None
 
     def find(self, name: str) -> Any:
         """Return what a name stands for: the outline of a class that has a method among its bases, a type or a bound;
         ``Any`` for all else."""
-        if name not in self.found:
-            self.found[name] = self._find(name)
-        return self.found[name]
+        if name not in self.resolved:
+            self.resolved[name] = self._find(name)
+        return self.resolved[name]
 
     def _find(self, name: str) -> Any:
         if name in self.classes:

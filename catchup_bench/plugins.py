@@ -12,7 +12,7 @@ from .system.files import shallow
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """``["catchup.alpha=1", "recipe.lr=0.05"]`` → ``{"catchup": {"alpha": 1}, "recipe": {"lr": 0.05}}``.
+    """Parse ``["catchup.alpha=1", "recipe.lr=0.05"]`` → ``{"catchup": {"alpha": 1}, "recipe": {"lr": 0.05}}``.
 
     Values are TOML; a bare comma list of numbers is a list; what is not TOML is text.
     """
@@ -27,6 +27,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def parse_value(text: str) -> Any:
+    """Return the TOML value of ``text``, a list for a bare comma list, or ``text`` itself."""
     for candidate in (text, f"[{text}]" if "," in text else text):
         try:
             return shallow(tomllib.loads(f"v = {candidate}\n")["v"])
@@ -36,13 +37,14 @@ def parse_value(text: str) -> Any:
 
 
 def module_names(package: str) -> list[str]:
-    found = (p.name for p in resources.files(package).iterdir())
-    return sorted(n.removesuffix(".py") for n in found if n.endswith(".py") and not n.startswith("_"))
+    """Return the names of the public modules of a package, sorted."""
+    entries = (p.name for p in resources.files(package).iterdir())
+    return sorted(n.removesuffix(".py") for n in entries if n.endswith(".py") and not n.startswith("_"))
 
 
 def only_class(module: ModuleType, base: type, name: str) -> Any:
-    """The one public subclass of ``base`` that ``module`` defines."""
-    found = [
+    """Return the one public subclass of ``base`` that ``module`` defines."""
+    classes = [
         value
         for key, value in vars(module).items()
         if isinstance(value, type)
@@ -50,13 +52,13 @@ def only_class(module: ModuleType, base: type, name: str) -> Any:
         and value.__module__ == module.__name__
         and not key.startswith("_")
     ]
-    if len(found) != 1:
-        raise UsageError(f"{name} must define exactly one public {base.__name__} class; it defines {len(found)}")
-    return found[0]
+    if len(classes) != 1:
+        raise UsageError(f"{name} must define exactly one public {base.__name__} class; it defines {len(classes)}")
+    return classes[0]
 
 
 def complete_options(cls: type[Any], dataset: str | None, given: dict[str, Any], owner: str) -> dict[str, Any]:
-    """All fields of a method or suite: its defaults, those for ``dataset``, then what was ``given``.
+    """Return all fields of a method or suite: its defaults, those for ``dataset``, then what was ``given``.
 
     Raises :class:`UsageError` for an unknown key or a value of another type or range.
     """
@@ -67,13 +69,13 @@ def complete_options(cls: type[Any], dataset: str | None, given: dict[str, Any],
         values[key] = _like(known[key], value, f"{owner}.{key}")
     try:
         cls(**values)
-    except Exception as err:  # a stranger's class may raise anything
+    except Exception as err:  # an external class may raise anything
         raise UsageError(f"{owner}: {err}") from None
     return values
 
 
 def _like(default: Any, value: Any, name: str) -> Any:
-    """``value`` in the type of ``default``; numbers stand for tuples of one number."""
+    """Return ``value`` in the type of ``default``; numbers stand for tuples of one number."""
     if isinstance(default, tuple):
         items = tuple(value) if isinstance(value, list | tuple) else (value,)
         return tuple(_like(default[0] if default else 0, item, name) for item in items)

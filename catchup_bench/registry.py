@@ -1,4 +1,4 @@
-"""Name → method, suite, dataset, model, recipe, board. The only module that knows where methods live.
+"""Names of methods → their files and classes. The only module that knows where methods live.
 
 The folder is the registry: a file in ``methods/`` is a method, a file in ``suites/`` a suite. Third parties give a
 path (``./mine.py``) or an entry point of the group ``catchup_bench.methods``.
@@ -29,23 +29,23 @@ GROUP = "catchup_bench.methods"
 
 
 def methods() -> list[str]:
-    """Names of all methods, without importing any."""
+    """Return the names of all methods, without importing any."""
     return sorted({*module_names(GROUP), *entry_points()})
 
 
 @cache
 def entry_points() -> dict[str, metadata.EntryPoint]:
-    """The methods that installed packages bring, by name; read once, as that takes as long as hundreds of runs."""
+    """Return the methods of installed packages, by name; read once, as that takes as long as hundreds of runs."""
     return {point.name: point for point in metadata.entry_points(group=GROUP)}
 
 
 def is_file(name: str) -> bool:
-    """Whether a method is named by its path."""
+    """Return whether a method is named by its path."""
     return name.endswith(".py")
 
 
 def method_class(name: str) -> "type[Method]":
-    """The method called ``name``, or the one in the Python file at that path."""
+    """Import the method called ``name``, or the one in the Python file at that path."""
     from .method import Method
 
     if is_file(name):
@@ -106,13 +106,13 @@ def importing(what: Path | str) -> Iterator[None]:
 
 
 def source_digest(name: str) -> str:
-    """SHA-256 of the file that defines a method, which is not run."""
+    """Return the SHA-256 of the file that defines a method, which is not run."""
     return file_digest(method_file(name))
 
 
 def builtin_digest(name: str) -> str | None:
-    """SHA-256 of the file of the built-in method called ``name``, read without importing it; ``None`` if there is
-    none."""
+    """Return the SHA-256 of the file of the built-in method called ``name``, read without importing it; ``None`` if
+    there is none."""
     if name not in module_names(GROUP):
         return None
     return hashlib.sha256(resources.files(GROUP).joinpath(f"{name}.py").read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""The one place that imports robustbench.
+"""The only module that imports robustbench.
 
 Three things stand in the way of ``import robustbench`` (1.1.1) and are dealt with here, when it is needed:
 
@@ -29,19 +29,19 @@ from .errors import UsageError
 
 
 def copy_on_disk() -> str:
-    """Whose ``robustbench`` would be imported: ``robustbench``, ``torchattacks``, ``unknown`` or ``absent``."""
+    """Return whose ``robustbench`` would be imported: ``robustbench``, ``torchattacks``, ``unknown`` or ``absent``."""
     spec = importlib.util.find_spec("robustbench")
     if spec is None or spec.origin is None:
         return "absent"
-    found = base64.urlsafe_b64encode(hashlib.sha256((Path(spec.origin).parent / "eval.py").read_bytes()).digest())
+    encoded = base64.urlsafe_b64encode(hashlib.sha256((Path(spec.origin).parent / "eval.py").read_bytes()).digest())
     for owner in ("robustbench", "torchattacks"):
-        if found.rstrip(b"=").decode() == _recorded_digest(owner, "robustbench/eval.py"):
+        if encoded.rstrip(b"=").decode() == _recorded_digest(owner, "robustbench/eval.py"):
             return owner
     return "unknown"
 
 
 def _recorded_digest(distribution: str, file: str) -> str | None:
-    """What the installed distribution's own list says the SHA-256 of one of its files is."""
+    """Return the SHA-256 of a file according to the installed distribution's list of its files."""
     try:
         files = metadata.files(distribution) or []
     except metadata.PackageNotFoundError:
@@ -61,8 +61,8 @@ class AutoAttack:
         self.attack = Renamed(model, norm=norm, eps=eps, **kept)
 
     def run_standard_evaluation(self, x: Any, y: Any, bs: int = 250, **_: Any) -> Any:
-        found = self.attack.run_standard_evaluation(x, y, batch_size=bs)
-        return found[0] if isinstance(found, tuple) else found
+        result = self.attack.run_standard_evaluation(x, y, batch_size=bs)
+        return result[0] if isinstance(result, tuple) else result
 
 
 def bridge() -> None:
@@ -78,7 +78,7 @@ def bridge() -> None:
 
 
 def module(name: str) -> Any:
-    """``robustbench.<name>``, bridged, without its deprecation warnings."""
+    """Import ``robustbench.<name>``, bridged, without its deprecation warnings."""
     bridge()
     try:
         with warnings.catch_warnings():
@@ -91,13 +91,13 @@ def module(name: str) -> Any:
 
 
 def zoo() -> dict[str, dict[str, list[str]]]:
-    """Names in RobustBench's model zoo: dataset → threat model → names."""
+    """Return the names in RobustBench's model zoo: dataset → threat model → names."""
     table = module("model_zoo").model_dicts
     return {d.value: {t.value: sorted(models) for t, models in threats.items()} for d, threats in table.items()}
 
 
 def load_model(name: str, dataset: str, folder: Path) -> Any:
-    """A network of the zoo, for [0,1] images; downloaded into ``folder`` unless it is there.
+    """Load a network of the zoo, for [0,1] images; it is downloaded into ``folder`` unless it is there.
 
     Raises :class:`UsageError` for a name or dataset that the zoo does not have, or when it cannot be fetched.
     """
@@ -105,7 +105,7 @@ def load_model(name: str, dataset: str, folder: Path) -> Any:
 
     models = zoo()
     threats = models[pick("dataset of robustbench", dataset, models)]
-    known = {model: threat for threat, found in threats.items() for model in found}
+    known = {model: threat for threat, names in threats.items() for model in names}
     threat = known[pick(f"robustbench model for {dataset}", name, known)]
     try:
         return module("utils").load_model(name, model_dir=str(folder), dataset=dataset, threat_model=threat)
@@ -115,7 +115,7 @@ def load_model(name: str, dataset: str, folder: Path) -> Any:
 
 @contextlib.contextmanager
 def nothing_outside() -> Iterator[None]:
-    """What is unpacked meanwhile stays in its folder, and is files and folders alone: robustbench sets no filter."""
+    """Restrict what is unpacked within to its folder, and to files and folders: robustbench sets no filter."""
     before = tarfile.TarFile.extraction_filter
     tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
     try:

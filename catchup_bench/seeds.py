@@ -15,7 +15,7 @@ BLOCK = 500
 
 
 def stream(*key: str | int) -> np.random.Generator:
-    """A generator that depends on ``key`` alone, on every machine."""
+    """Return a generator that depends on ``key`` alone, on every machine."""
     digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
@@ -23,7 +23,7 @@ def stream(*key: str | int) -> np.random.Generator:
 def per_image(
     draw: Callable[[np.random.Generator, int], npt.NDArray[np.float64]], indices: Sequence[int], *key: str | int
 ) -> npt.NDArray[np.float64]:
-    """Rows of ``draw(generator, BLOCK)`` that belong to the images ``indices``, in that order.
+    """Return the rows of ``draw(generator, BLOCK)`` that belong to the images ``indices``, in that order.
 
     ``draw`` returns an array whose first axis has ``BLOCK`` entries, one per image of the block.
     """
@@ -33,7 +33,7 @@ def per_image(
 
 
 def derive(seed: int, axis: str, *step: int) -> int:
-    """An independent 63-bit seed per axis (init, order, augment, method, layers, subset) and step.
+    """Derive an independent 63-bit seed per axis (init, order, augment, method, layers, subset) and step.
 
     The same seed gives every method the same initial weights and the same data order.
     """

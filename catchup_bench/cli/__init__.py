@@ -1,4 +1,4 @@
-"""The command line: parses and prints, nothing else. Whatever is heavy is imported inside a command."""
+"""The command line: it parses and prints. Heavy modules are imported inside the commands."""
 
 import atexit
 import os
@@ -18,7 +18,7 @@ from .options import command
 from .train import train
 from .verify import submit, verify
 
-HELP = "Does this training method make a CNN more robust, and at what cost?"
+HELP = "Measure whether a training method makes a CNN more robust, and at what cost."
 
 app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -29,8 +29,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(bench, name="bench")
 
 
-for one in (train, evaluate, merge, demo, verify, submit, doctor):
-    command(app)(one)
+for function in (train, evaluate, merge, demo, verify, submit, doctor):
+    command(app)(function)
 command(app, "list")(list_)
 
 
@@ -47,7 +47,7 @@ def root_options(
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command line; the entry point of the console script."""
     try:
         app()
     except SystemExit as end:

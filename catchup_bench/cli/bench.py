@@ -29,7 +29,7 @@ def bench_methods(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """The training step of every method relative to the baseline's, interleaved in one process."""
+    """Measure the training step of every method relative to the baseline's, interleaved in one process."""
     from .. import data, registry
     from ..runs.make import make_run
     from ..speed import cost, sheets
@@ -54,7 +54,7 @@ def bench_corruptions(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, alternating; the median counts.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """The batched corruptions against their published definitions one image at a time, on one CPU thread."""
+    """Measure the batched corruptions against their published definitions, one image at a time, on one CPU thread."""
     from ..corruptions import NAMES
     from ..speed import corruptions, sheets
     from . import tables
@@ -76,7 +76,7 @@ def bench_suites(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Each suite's images a second as a share of bare forward passes, and reading CIFAR-100-C files."""
+    """Measure each suite's images/s as a share of bare forward passes, and the reading of CIFAR-100-C files."""
     from .. import data
     from ..runs.build import build_net
     from ..runs.make import model_spec
@@ -105,7 +105,7 @@ def bench_train(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Images/s of the training loop beside a plain one, and what each part of it gives."""
+    """Measure images/s of the training loop beside a plain one, and what each part of it gains."""
     from .. import data
     from ..runs.make import make_run
     from ..speed import cost, sheets, train
@@ -132,7 +132,7 @@ def bench_load(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Speed of training beside a program that keeps one core busy, relative to an idle machine."""
+    """Measure the speed of training beside a program that keeps one core busy, relative to an idle machine."""
     from .. import data
     from ..runs.make import make_run
     from ..speed import cost, load, sheets
@@ -156,7 +156,7 @@ def bench_scale(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Images/s and peak memory of training on 5,000 to 50,000 images, in batches of 32 to 512."""
+    """Measure images/s and peak memory of training on 5,000 to 50,000 images, in batches of 32 to 512."""
     from ..runs.make import make_run
     from ..speed import scale, sheets
     from ..system.hardware import choose_device

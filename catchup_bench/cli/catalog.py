@@ -1,5 +1,6 @@
-"""What there is to choose from, with what is known of it."""
+"""What can be chosen, with its properties, for ``catchup-bench list``."""
 
+from collections.abc import Callable
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -7,13 +8,14 @@ import typer
 
 from .. import boards, recipes, registry
 from ..bounds import bounded_fields
-from ..errors import UsageError, pick
+from ..errors import UsageError
 from ..system.toml_files import read_toml
+from .options import Kind
 
 
-def catalog_entries(kind: str) -> list[dict[str, Any]]:
-    """One dictionary per entry of a kind, its ``name`` first."""
-    kinds = {
+def catalog_entries(kind: Kind) -> list[dict[str, Any]]:
+    """Return one dictionary per entry of a kind, its ``name`` first."""
+    kinds: dict[Kind, Callable[[], list[dict[str, Any]]]] = {
         "methods": method_entries,
         "datasets": dataset_entries,
         "models": model_entries,
@@ -21,19 +23,19 @@ def catalog_entries(kind: str) -> list[dict[str, Any]]:
         "recipes": recipe_entries,
         "boards": board_entries,
     }
-    return kinds[pick("kind", kind, kinds)]()
+    return kinds[kind]()
 
 
 def method_entries() -> list[dict[str, Any]]:
-    """What the files of methods say, without running them; one that cannot be read is named on stderr."""
-    found = []
+    """Return what the files of methods say, without running them; name on stderr one that cannot be read."""
+    entries = []
     for name in registry.methods():
         try:
             cls = registry.method_outline(name)
         except UsageError as err:
             typer.echo(f"left out: {err}", err=True)
             continue
-        found.append(
+        entries.append(
             {
                 "name": name,
                 "title": cls.title,
@@ -46,7 +48,7 @@ def method_entries() -> list[dict[str, Any]]:
                 "takes": {field: allowed for field, (_, allowed) in bounded_fields(cls).items()},
             }
         )
-    return found
+    return entries
 
 
 def dataset_entries() -> list[dict[str, Any]]:
@@ -68,11 +70,11 @@ def suite_entries() -> list[dict[str, Any]]:
     from ..suites import GROUPS, suite_class, suite_names
 
     single = [(n, suite_class(n)) for n in suite_names()]
-    found: list[dict[str, Any]] = [
+    entries: list[dict[str, Any]] = [
         {"name": n, "about": c.about, "cost": c.cost, "options": {f.name: f.default for f in fields(c)}}
         for n, c in single
     ]
-    return found + [
+    return entries + [
         {"name": n, "about": f"group: {', '.join(g)}", "cost": "", "options": {}} for n, g in GROUPS.items()
     ]
 
@@ -86,8 +88,8 @@ def recipe_entries() -> list[dict[str, Any]]:
 
 
 def board_entries() -> list[dict[str, Any]]:
-    loaded = {name: boards.load(name) for name in boards.available()}
+    by_name = {name: boards.load(name) for name in boards.available()}
     return [
         {"name": n, "question": b.question, "methods": len(b.methods), "seeds": len(b.seeds), "setups": len(b.setups)}
-        for n, b in loaded.items()
+        for n, b in by_name.items()
     ]

@@ -1,4 +1,4 @@
-"""``catchup-bench data``: fetching, checking, writing and looking at datasets."""
+"""``catchup-bench data``: fetch, check and corrupt datasets, and draw corruptions."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,55 +7,57 @@ import typer
 
 from .options import DataDir, Json, command, show
 
-data_app = typer.Typer(help="Fetch and check datasets, and write corrupted ones.", no_args_is_help=True)
+data_app = typer.Typer(help="Fetch and check datasets; write corrupted ones.", no_args_is_help=True)
 
 
 @command(data_app)
 def fetch(
-    name: Annotated[str, typer.Argument(help="A dataset, cifar10-c, cifar100-c or frost.")],
+    name: Annotated[str, typer.Argument(help="Name of a dataset, cifar10-c, cifar100-c or frost.")],
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Download a dataset from its official place and read it once."""
+    """Download a dataset from its official address and read it once."""
     from .. import data
 
-    found = data.fetch(name, data_dir)
-    counts = ", ".join(f"{n} {what}" for what, n in found.items() if isinstance(n, int))
-    show(found) if as_json else typer.echo(f"{name} in {found['folder']}: {counts}")
+    facts = data.fetch(name, data_dir)
+    counts = ", ".join(f"{n} {what}" for what, n in facts.items() if isinstance(n, int))
+    show(facts) if as_json else typer.echo(f"{name} in {facts['folder']}: {counts}")
 
 
 @command(data_app)
 def check(
-    name: Annotated[str, typer.Argument(help="A dataset, folder:PATH, hf:NAME, cifar10-c, cifar100-c or frost.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of a dataset, folder:PATH, hf:NAME, cifar10-c, cifar100-c or frost.")
+    ],
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Open every image, count, and compare with the official numbers; exit with 2 when something is wrong."""
+    """Open every image, count them and compare with the official numbers; exit with 2 when something is wrong."""
     from ..data.check import check as examine
     from .progress import Bar
 
     with Bar(f"checking {name}", quiet=as_json) as bar:
-        found = examine(name, data_dir, lambda text: bar.say(text, always=False))
+        result = examine(name, data_dir, lambda text: bar.say(text, always=False))
     if as_json:
-        return show(found)
-    typer.echo(f"{name} in {found['folder']}: whole")
-    for split, facts in found.get("splits", {}).items():
+        return show(result)
+    typer.echo(f"{name} in {result['folder']}: whole")
+    for split, facts in result.get("splits", {}).items():
         typer.echo(f"  {split}: {facts['images']:,} images, {facts['classes']} classes, sha256 {facts['sha256']}")
 
 
 @command(data_app)
 def where(
-    name: Annotated[str, typer.Argument(help="A dataset, folder:PATH, cifar10-c, cifar100-c or frost.")],
+    name: Annotated[str, typer.Argument(help="Name of a dataset, folder:PATH, cifar10-c, cifar100-c or frost.")],
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Where a dataset is looked for, what of it is missing, its licence, and how to get it."""
+    """Show where a dataset is looked for, which parts are missing, its licence and how to get it."""
     from .. import data_sources
 
-    found = data_sources.where(name, data_dir)
+    facts = data_sources.where(name, data_dir)
     if as_json:
-        return show(found)
-    for key, value in found.items():
+        return show(facts)
+    for key, value in facts.items():
         typer.echo(f"{key}: {readable(value)}")
 
 
@@ -69,9 +71,9 @@ def readable(value: Any) -> str:
 
 @command(data_app)
 def corrupt(
-    dataset: Annotated[str, typer.Argument(help="Name of a dataset; its test images are corrupted.")],
-    out: Annotated[Path, typer.Argument(help="Folder for the arrays.")],
-    types: Annotated[str, typer.Option(help="Corruptions, with commas; all 19 if not said.")] = "",
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset whose test images to corrupt.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write the arrays to.")],
+    types: Annotated[str, typer.Option(help="Corruptions, separated by commas; by default all 19.")] = "",
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -90,11 +92,13 @@ def corrupt(
 @command(data_app, "contact-sheet")
 def contact_sheet(
     out: Annotated[Path, typer.Argument(help="PNG file to write.")],
-    picture: Annotated[Path | None, typer.Option(help="Picture to corrupt; scikit-learn's china.jpg if none.")] = None,
-    size: Annotated[int, typer.Option(min=16, max=512, help="Height and width it is shrunk to.")] = 64,
+    picture: Annotated[
+        Path | None, typer.Option(help="Picture to corrupt, by default scikit-learn's china.jpg.")
+    ] = None,
+    size: Annotated[int, typer.Option(min=16, max=512, help="Height and width to shrink it to, in pixels.")] = 64,
     as_json: Json = False,
 ) -> None:
-    """Draw all 19 corruptions of a picture at five severities on one sheet."""
+    """Draw all 19 corruptions of a picture at their five severities on one sheet."""
     from . import contact_sheet
 
     contact_sheet.write(out, picture, size)

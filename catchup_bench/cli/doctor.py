@@ -1,4 +1,4 @@
-"""What is installed, what hardware there is, and what is wrong with it."""
+"""``catchup-bench doctor``: what is installed, which hardware there is, and problems with either."""
 
 import importlib.util
 import os
@@ -12,7 +12,6 @@ from .options import Json, show
 
 def examine() -> dict[str, Any]:
     """Return facts and ``problems``; takes half a minute, most of it for a check of gradients."""
-
     from .. import __version__, data_sources, robustbench_bridge
     from ..system import hardware
     from ..system.provenance import code, device_name, versions
@@ -37,7 +36,7 @@ def examine() -> dict[str, Any]:
 
 
 def present(name: str, folder: Path) -> str:
-    """Whether the parts of a dataset are there; ``catchup-bench data check`` opens them."""
+    """Return whether the parts of a dataset are there; ``catchup-bench data check`` opens them."""
     from .. import data_sources
 
     if not data_sources.SOURCES[name].needs:
@@ -46,36 +45,37 @@ def present(name: str, folder: Path) -> str:
 
 
 def gradient_problems() -> list[str]:
-    """Say which small networks have wrong gradients on this machine."""
+    """Return a line for each small network that has wrong gradients on this machine."""
     from ..verification.gradients import check_gradients
 
     return [f"{line}: training such a network here gives wrong results" for line in check_gradients()]
 
 
 def problems(copy: str) -> list[str]:
-    found = []
+    """Return a line for each problem of the installation; ``copy`` is whose robustbench is on disk."""
+    lines = []
     if copy == "torchattacks":
-        found.append(
+        lines.append(
             "the package robustbench on disk is the older copy that torchattacks carries: the suites work with it; "
             "for RobustBench's own, pip install --force-reinstall --no-deps robustbench"
         )
     if copy in ("absent", "unknown"):
-        found.append(f"the package robustbench on disk is {copy}: pip install --force-reinstall --no-deps robustbench")
+        lines.append(f"the package robustbench on disk is {copy}: pip install --force-reinstall --no-deps robustbench")
     if importlib.util.find_spec("pkg_resources") is None:
-        found.append("pkg_resources is missing, which robustbench imports: pip install 'setuptools<81'")
+        lines.append("pkg_resources is missing, which robustbench imports: pip install 'setuptools<81'")
     if os.environ.get("OMP_WAIT_POLICY", "").upper() == "ACTIVE":
-        found.append("OMP_WAIT_POLICY=ACTIVE makes threads wait by spinning: small networks side by side will crawl")
-    return found
+        lines.append("OMP_WAIT_POLICY=ACTIVE makes threads wait by spinning: small networks side by side will crawl")
+    return lines
 
 
 def doctor(as_json: Json = False) -> None:
-    """What is installed, what hardware there is, and what is wrong with it."""
-    found = examine()
+    """Show what is installed and which hardware there is; check both, and gradients, for problems."""
+    facts = examine()
     if as_json:
-        return show(found)
-    for key, value in found.items():
+        return show(facts)
+    for key, value in facts.items():
         if key != "problems":
             text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
             typer.echo(f"{key}: {text}")
-    for problem in found["problems"]:
+    for problem in facts["problems"]:
         typer.echo(f"problem: {problem}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DataDir, Device, DryRun, Engine, Json, ModelName, Runs, Set, Threads, Variant, Width, show
+from .options import DataDir, Device, Engine, Json, ModelName, Runs, Set, Threads, Variant, Width, show
 
 if TYPE_CHECKING:
     from ..evaluation.evaluated_model import EvaluatedModel
@@ -16,33 +16,41 @@ if TYPE_CHECKING:
 
 def evaluate(
     which: Annotated[
-        list[str], typer.Argument(metavar="[RUN]...", help="Run folders; all that lack the suite if none.")
+        list[str],
+        typer.Argument(metavar="[RUN]...", help="Run folders, by default all that lack a condition of the suite."),
     ] = [],  # noqa: B006
     suite: Annotated[list[str], typer.Option(help="Suite or group; repeat for several.")] = ["robustness"],  # noqa: B006
-    ood: Annotated[str | None, typer.Option(help="Dataset to be told apart: suite ood with --set ood.out.")] = None,
-    slice_: Annotated[str, typer.Option("--slice", help="i/n: only this part, for n machines or array jobs.")] = "1/1",
-    checkpoint: Annotated[
-        str | None, typer.Option(help="A safetensors or state-dict file, or robustbench:NAME.")
+    ood: Annotated[
+        str | None, typer.Option(help="Out-of-distribution dataset: adds the suite ood with --set ood.out=NAME.")
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Dataset of the checkpoint, when it does not say.")] = None,
+    slice_: Annotated[
+        str, typer.Option("--slice", help="Evaluate only part i of n, for n machines or array jobs: i/n.")
+    ] = "1/1",
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(help="External weights: a safetensors or state-dict file, or robustbench:NAME."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Dataset of the checkpoint, where the file does not name it.")
+    ] = None,
     model: ModelName = None,
     width: Width = None,
     variant: Variant = None,
     normalise: Annotated[
         str | None,
         typer.Option(
-            help="Constants by which the checkpoint's images are normalised: dataset, imagenet, cifar10, cifar100, "
-            "half, none, or MEAN,STD (two numbers or six, for images in [0,1])."
+            help="Constants that normalise the checkpoint's images: dataset, imagenet, cifar10, cifar100, half, none "
+            "or MEAN,STD (two numbers or six, for images in [0,1])."
         ),
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="Which weights of several in the checkpoint, such as state_dict_ema.")
+        str | None, typer.Option(help="Weights to take from a checkpoint with several, such as state_dict_ema.")
     ] = None,
     classes: Annotated[
         Path | None,
         typer.Option(
-            help="File of the checkpoint's outputs: a line per class of the dataset with the index of its output, or "
-            "a line per output with the name of its class."
+            help="File that maps the checkpoint's outputs to classes: per class of the dataset a line with the index "
+            "of its output, or per output a line with the name of its class."
         ),
     ] = None,
     set_: Set = [],  # noqa: B006
@@ -51,12 +59,14 @@ def evaluate(
     device: Device = "auto",
     engine: Engine = "auto",
     threads: Threads = None,
-    dry_run: DryRun = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build the networks and show the missing conditions; write nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Evaluate what is missing of a suite; every condition is kept as soon as it is finished.
+    """Evaluate the conditions of a suite that are missing; store each as soon as it is finished.
 
-    With --slice, n machines take a part each. Where they share no folder of runs, merge brings the parts together.
+    With --slice, n machines evaluate a part each; where they share no folder of runs, merge combines the parts.
     """
     from ..system.slices import Slice
 
@@ -80,7 +90,7 @@ def evaluate(
         suite, settings["ood"] = [*suite, "ood"], settings.get("ood", {}) | {"out": ood}
     suites = make_suites(suite, settings)
     where = choose_device(device)
-    engine = choose_engine(engine, where)
+    chosen_engine = choose_engine(engine, where)
     models: list[tuple[Path, str, Callable[[], EvaluatedModel]]]
     choices = Choices(normalise=normalise, weights=weights, classes=classes)
     if checkpoint is None:
@@ -95,11 +105,11 @@ def evaluate(
         typer.echo("".join(f"{line}\n" for line in external.notes), err=True, nl=False)
         models = [(external.folder, external.dataset, lambda: external)]
     resolved = {folder: resolve_suites(suites, of, data_dir) for folder, of, _ in models}
-    todo = {folder: lacking_in(folder, found, part) for folder, found in resolved.items()}
+    todo = {folder: lacking_in(folder, of_run, part) for folder, of_run in resolved.items()}
     if dry_run:
         for _, _, make in models:
             make()
-        lacking = {str(folder): [c for found in by_suite.values() for c in found] for folder, by_suite in todo.items()}
+        lacking = {str(folder): [c for names in by_suite.values() for c in names] for folder, by_suite in todo.items()}
         if as_json:
             return show({"missing": lacking})
         return typer.echo("\n".join(f"{f} lacks {len(c)} conditions: {', '.join(c)}" for f, c in lacking.items()))
@@ -108,26 +118,25 @@ def evaluate(
         bar.begin([(n, s.passes(c)) for f, by in todo.items() for n, s in resolved[f].items() for c in by[n]])
         for folder, _, make in models:
             outcomes[folder] = evaluate(
-                make(), resolved[folder], device=where, data_dir=data_dir, part=part, engine=engine,
+                make(), resolved[folder], device=where, data_dir=data_dir, part=part,
+                engine=chosen_engine,
                 progress=bar, threads=threads,
             )  # fmt: skip
-    if engine == "graphs":
+    if chosen_engine == "graphs":
         reasons = {s.provenance.get("eager") for f in outcomes for s in read_stored(f).values()} - {None}
         typer.echo("".join(f"some conditions were evaluated eagerly: {why}\n" for why in reasons), err=True, nl=False)
     if as_json:
-        return show({str(f): tables.outcomes_json(found) for f, found in outcomes.items()})
-    tables.print_outcomes({f.name: tables.summarise(found, resolved[f]) for f, found in outcomes.items()})
+        return show({str(f): tables.outcomes_json(of_run) for f, of_run in outcomes.items()})
+    tables.print_outcomes({f.name: tables.summarise(of_run, resolved[f]) for f, of_run in outcomes.items()})
 
 
 def merge(
-    into: Annotated[Path, typer.Argument(help="The run folder that is to have all outcomes.")],
+    into: Annotated[Path, typer.Argument(help="Run folder that receives all outcomes.")],
     others: Annotated[list[Path], typer.Argument(help="Folders of the same run, evaluated elsewhere.")],
     as_json: Json = False,
 ) -> None:
-    """Bring together what machines without a common folder evaluated of the same weights."""
+    """Merge outcomes of the same weights that were evaluated in different folders."""
     from ..records.outcomes import merge_outcomes
 
     taken = merge_outcomes(into, others)
-    show({"folder": str(into), "taken": taken}) if as_json else typer.echo(
-        f"{into}: {len(taken)} conditions taken over"
-    )
+    show({"folder": str(into), "taken": taken}) if as_json else typer.echo(f"{into}: {len(taken)} conditions merged")

@@ -1,13 +1,13 @@
-"""``catchup-bench leaderboard``: run what is missing of a board, render its page, check it."""
+"""``catchup-bench leaderboard``: run the missing runs of a board, render its page, check it."""
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from .list import show_catalog
-from .options import DataDir, Device, DryRun, Engine, Json, Root, Runs, Threads, Workers, command, show
+from .options import DataDir, Device, Engine, Json, Root, Runs, Threads, Workers, command, show
 
 if TYPE_CHECKING:
     import torch
@@ -15,26 +15,29 @@ if TYPE_CHECKING:
     from ..jobs.ray_cluster import Cluster
     from ..jobs.run_board import BoardWork
 
-leaderboard = typer.Typer(help="Run a board's missing runs, render its page, check it.", no_args_is_help=True)
+leaderboard = typer.Typer(help="Run the missing runs of a board, render its page, check it.", no_args_is_help=True)
 
 BoardName = Annotated[str, typer.Argument(help="Name of a board, or a TOML file.")]
 
-OneBoard = Annotated[str | None, typer.Argument(help="One board; all that have records if not said.")]
+OneBoard = Annotated[str | None, typer.Argument(help="Name of a board, by default all that have records.")]
 
 Recipe = Annotated[
-    str | None, typer.Option(help="Instead of the board's: quick, a recipe or a TOML file. Its page is another one.")
+    str | None,
+    typer.Option(
+        help="Recipe of all runs; overrides the board, and has a page of its own: quick, a recipe or a TOML file."
+    ),
 ]
 
 
 @command(leaderboard, "run")
 def leaderboard_run(
     board: BoardName,
-    more: Annotated[list[str], typer.Argument(metavar="[KEY=VALUES]...", help="Further choices, as --only.")] = [],  # noqa: B006
-    only: Annotated[list[str], typer.Option(help="method=NAME,… seed=N,… setup=NAME,…: only these.")] = [],  # noqa: B006
-    share: Annotated[str, typer.Option("--slice", help="i/n: the i-th of n shares, for a job array.")] = "1/1",
+    more: Annotated[list[str], typer.Argument(metavar="[KEY=VALUES]...", help="The same as --only.")] = [],  # noqa: B006
+    only: Annotated[list[str], typer.Option(help="Take only these runs: method=NAME,… seed=N,… setup=NAME,…")] = [],  # noqa: B006
+    share: Annotated[str, typer.Option("--slice", help="Take only share i of n, for a job array: i/n.")] = "1/1",
     recipe: Recipe = None,
     time_budget: Annotated[
-        str | None, typer.Option(help="Stop after this long, such as 9m or 2.5h; the same command goes on.")
+        str | None, typer.Option(help="Stop after this time, such as 9m or 2.5h; run the same command again to resume.")
     ] = None,
     root: Root = None,
     runs: Runs = Path("runs"),
@@ -44,23 +47,31 @@ def leaderboard_run(
     threads: Threads = None,
     workers: Workers = None,
     on: Annotated[
-        str, typer.Option(help="local, or ray: as tasks of a Ray cluster, whose nodes have this package.")
+        Literal["local", "ray"],
+        typer.Option(help="Where to run: on this machine, or on a Ray cluster whose nodes have this package."),
     ] = "local",
     address: Annotated[
-        str | None, typer.Option(help="Of the Ray cluster, or auto; without it one is found or started here.")
+        str | None,
+        typer.Option(
+            help="Address of the Ray cluster, or auto; by default that of RAY_ADDRESS, of this machine, or a new one."
+        ),
     ] = None,
-    cpus_per_run: Annotated[float | None, typer.Option(help="On Ray: cores of each run, 1 if not said.")] = None,
+    cpus_per_run: Annotated[float | None, typer.Option(help="Cores of each run on Ray, by default 1.")] = None,
     gpus_per_run: Annotated[
-        float | None, typer.Option(help="On Ray: 0.25 puts four runs on a GPU; 1 where there are any, if not said.")
+        float | None,
+        typer.Option(help="GPUs of each run on Ray; 0.25 puts four runs on a GPU. By default 1 where there are any."),
     ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also runs whose training failed.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Include runs whose training failed.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="What is missing, where data comes from, how long it may take.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Show what is missing, where its data comes from and how long it may take; write nothing."
+        ),
     ] = False,
-    print_: Annotated[bool, typer.Option("--print", help="A command for each missing run, and nothing else.")] = False,
+    print_: Annotated[bool, typer.Option("--print", help="Print a command for each missing run; run nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train and evaluate what is missing of a board, write its records and render its page."""
+    """Train and evaluate the missing runs of a board, write their records and render its page."""
     from ..boards import record_name
     from ..engines import choose_engine
     from ..jobs import selection
@@ -72,9 +83,10 @@ def leaderboard_run(
 
     cluster = parse_cluster(on, address, cpus_per_run, gpus_per_run, workers)
     where = choose_device(device if cluster is None else "cpu")  # a cluster's head may have no GPU
-    engine = choose_engine(engine, where) if cluster is None else engine
+    chosen_engine = choose_engine(engine, where) if cluster is None else engine
     until = time.time() + selection.seconds(time_budget) if time_budget else None
-    workspace = Workspace(runs, find_root(root), record_name(board, recipe), data_dir, where.type, engine, threads)
+    root_folder = find_root(root)
+    workspace = Workspace(runs, root_folder, record_name(board, recipe), data_dir, where.type, chosen_engine, threads)
     work = find_work(board, workspace, recipe=recipe, choices=[*only, *more], share=share, retry_failed=retry_failed)
     if print_:
         return show_commands(work, as_json)
@@ -84,12 +96,14 @@ def leaderboard_run(
 
 
 def demo(
-    runs: Annotated[Path, typer.Option(help="Folder for runs, records and the page.")] = Path("runs/demo"),
+    runs: Annotated[Path, typer.Option(help="Folder of the runs, records and the page.")] = Path("runs/demo"),
     workers: Workers = None,
-    dry_run: DryRun = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what is missing and how long it may take; write nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train and evaluate four methods on embedded digits and print their leaderboard: about two minutes on 2 cores."""
+    """Train and evaluate four methods on embedded digits and print their leaderboard: two minutes on 2 cores."""
     from ..boards import DEMO
     from ..jobs.job import Workspace
     from ..jobs.run_board import find_work
@@ -112,8 +126,8 @@ def show_estimate(work: "BoardWork", device: "torch.device", as_json: bool) -> N
     from ..jobs.estimate import look_ahead
     from .tables import print_estimate
 
-    found = look_ahead(work.board, work.workspace, work.todo, device)
-    show(found) if as_json else print_estimate(found)
+    estimate = look_ahead(work.board, work.workspace, work.todo, device)
+    show(estimate) if as_json else print_estimate(estimate)
 
 
 def run_and_show(
@@ -152,7 +166,7 @@ def leaderboard_render(
     root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Write the pages, and the README's excerpts, that the records give."""
+    """Write the pages, and the excerpts in the README, from the records."""
     from ..leaderboard.pages import write_pages
     from ..records.results_folder import find_root
 
@@ -162,11 +176,11 @@ def leaderboard_render(
 
 @command(leaderboard, "html")
 def leaderboard_html(
-    out: Annotated[Path | None, typer.Option(help="Where to; leaderboards/index.html if not said.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write, by default leaderboards/index.html.")] = None,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Write one page of all boards that have records, with plots: no network, nothing to build."""
+    """Write one HTML file with plots of all boards that have records; it opens without a network or a server."""
     from ..leaderboard.html_page import write_html
     from ..records.results_folder import find_root
 
@@ -181,7 +195,7 @@ def leaderboard_check(
     root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Exit with 4 when a page is not what the records give."""
+    """Check that every page is what the records give; exit with 4 when one is not."""
     from ..errors import VerificationFailed
     from ..leaderboard.pages import stale_pages
     from ..records.results_folder import find_root
@@ -193,5 +207,5 @@ def leaderboard_check(
 
 @command(leaderboard, "list")
 def leaderboard_list(as_json: Json = False) -> None:
-    """Names of the boards, and the questions they answer."""
+    """List the boards and the questions that they answer."""
     show_catalog("boards", False, as_json)

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from .options import Json, show
+from .options import Json, Kind, show
 
 
-def show_catalog(kind: str, long: bool, as_json: bool) -> None:
-
+def show_catalog(kind: Kind, long: bool, as_json: bool) -> None:
+    """Print the entries of a kind: a table of them, their names as JSON, or with ``long`` everything."""
     from . import tables
     from .catalog import catalog_entries
 
@@ -19,9 +19,9 @@ def show_catalog(kind: str, long: bool, as_json: bool) -> None:
 
 
 def list_(
-    kind: Annotated[str, typer.Argument(help="methods, datasets, models, suites, recipes or boards.")],
-    long: Annotated[bool, typer.Option("--long", help="Everything that is known of each.")] = False,
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    long: Annotated[bool, typer.Option("--long", help="Show all properties of each.")] = False,
     as_json: Json = False,
 ) -> None:
-    """What there is."""
+    """List the methods, datasets, models, suites, recipes or boards that can be chosen."""
     show_catalog(kind, long, as_json)

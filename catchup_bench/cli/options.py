@@ -1,46 +1,57 @@
-"""What the commands share: their options, and how they end."""
+"""Options that several commands share, and how a command ends."""
 
 import functools
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
 from ..errors import BenchError, RunFailed
 from ..system.signals import stoppable
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Build model, batch and one step; write nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Build the model and one batch and try one step; write nothing.")
+]
 
 Runs = Annotated[Path, typer.Option(help="Folder of the runs.", envvar="CATCHUP_BENCH_RUNS")]
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the datasets.", envvar="CATCHUP_BENCH_DATA")]
 
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device; auto takes CUDA where there is one.")]
 
 Engine = Annotated[
-    str,
+    Literal["auto", "eager", "compile", "graphs"],
     typer.Option(
-        help="auto, eager, compile or graphs. compile: training steps with torch.compile, evaluation as eager; graphs: "
-        "both captured as CUDA graphs, CUDA only, unmeasured: no GPU was at hand; auto is eager."
+        help="How to run steps. compile: training steps with torch.compile, evaluation eagerly; graphs: both captured "
+        "as CUDA graphs, on CUDA only; auto: eager."
     ),
 ]
+
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16"] | None,
+    typer.Option(help="Precision of training; overrides the recipe. auto: bf16 where the hardware has it, else fp32."),
+]
+
+Kind = Literal["methods", "datasets", "models", "suites", "recipes", "boards"]
 
 Threads = Annotated[
     int | None,
     typer.Option(
         min=1,
         max=256,
-        help="CPU threads of a run. By default 1 for small networks and 4 for larger ones, whatever the machine: "
-        "another number ends in other weights.",
+        help="CPU threads of a run, by default 1 for small networks and 4 for larger ones on every machine. "
+        "Another number gives other weights.",
     ),
 ]
 
-Set = Annotated[list[str], typer.Option("--set", help="owner.key=value: an option of the method, recipe or a suite.")]
+Set = Annotated[
+    list[str], typer.Option("--set", help="Set an option of the method, the recipe or a suite: owner.key=value.")
+]
 
 Root = Annotated[Path | None, typer.Option(help="Folder that holds leaderboards/.")]
 
@@ -54,18 +65,18 @@ Workers = Annotated[
     ),
 ]
 
-ModelName = Annotated[str | None, typer.Option("--model", help="Network; the dataset's default if not said.")]
+ModelName = Annotated[str | None, typer.Option("--model", help="Network, by default that of the dataset.")]
 
 Width = Annotated[
     int | None,
-    typer.Option(help="Channels after the stem (DenseNet: growth rate); by default the published."),
+    typer.Option(help="Channels after the stem (DenseNet: growth rate), by default those of the publication."),
 ]
 
-Variant = Annotated[str | None, typer.Option(help="Which of the networks of that name.")]
+Variant = Annotated[str | None, typer.Option(help="Variant of the network; catchup-bench list models names them.")]
 
 
 def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command whose errors are one line and an exit code."""
+    """Register a command whose errors become one line and an exit code."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
@@ -83,7 +94,7 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[.
             except OSError as err:  # a full disk, a folder that may not be read
                 stop(RunFailed(f"{err.filename or 'input or output'}: {err.strerror or err}"))
             except KeyboardInterrupt as err:
-                typer.echo("interrupted; the same command goes on where it stopped", err=True)
+                typer.echo("interrupted; run the same command again to resume", err=True)
                 raise typer.Exit(getattr(err, "exit_code", 130)) from None
 
         group.command(name)(guarded)
@@ -93,17 +104,18 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[.
 
 
 def forget_notes() -> list[str]:
-    """Return what there is to say about the data that was read since the last call."""
+    """Return the notes on the data read since the last call, and forget them."""
     notes = sys.modules.get("catchup_bench.data.notes")  # not imported: it needs torch, and --help must not wait
     return [] if notes is None else notes.take()
 
 
 def stop(err: BenchError) -> NoReturn:
-    """One line, whatever a stranger's file has put into the message."""
+    """End with one printable line, whatever an untrusted file has put into the message."""
     text = " ".join(str(err).split())
     typer.echo("error: " + "".join(c if c.isprintable() else "?" for c in text), err=True)
     raise typer.Exit(err.exit_code) from None
 
 
 def show(value: Any) -> None:
+    """Print ``value`` as JSON."""
     typer.echo(json.dumps(value, indent=1))

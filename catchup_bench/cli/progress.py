@@ -17,7 +17,7 @@ PLAIN_SECONDS = 10.0
 
 
 class Bar:
-    """What training, evaluation and boards share: a rich bar, or nothing where there is no terminal."""
+    """Base of all displays: a rich bar, or nothing where there is no terminal."""
 
     even = True
     """Whether its steps take equally long, so that the time left follows from how many there are."""
@@ -29,11 +29,11 @@ class Bar:
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[note]}"), TimeElapsedColumn(),
         )  # fmt: skip
-        own = (TextColumn("left"), TimeRemainingColumn()) if self.even else ()
-        self.progress = Progress(*columns, *own, console=self.console, disable=not self.live)
+        remaining = (TextColumn("left"), TimeRemainingColumn()) if self.even else ()
+        self.progress = Progress(*columns, *remaining, console=self.console, disable=not self.live)
         self.task: TaskID = self.progress.add_task(title, total=None, note="")
         self.title = title
-        self.told = 0.0
+        self.last_line = 0.0
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -43,10 +43,10 @@ class Bar:
         self.progress.stop()
 
     def say(self, text: str, *, always: bool = True) -> None:
-        """A line of its own; one that is not ``always`` appears every ten seconds at most, and not under a bar."""
-        if always or (not self.live and time.monotonic() - self.told >= PLAIN_SECONDS):
+        """Print a line; one that is not ``always`` appears every ten seconds at most, and not under a bar."""
+        if always or (not self.live and time.monotonic() - self.last_line >= PLAIN_SECONDS):
             self.progress.console.print(text, soft_wrap=True)
-            self.told = time.monotonic()
+            self.last_line = time.monotonic()
 
 
 class TrainingBar(Bar, NoProgress):
@@ -57,7 +57,7 @@ class TrainingBar(Bar, NoProgress):
     def start(self, total: int, done: int) -> None:
         self.progress.update(self.task, total=total, completed=done)
         if done:
-            self.say(f"{self.title}: going on after {done / total:.0%}")
+            self.say(f"{self.title}: resumed at {done / total:.0%}")
 
     def step(self, images: int) -> None:
         self.progress.update(self.task, advance=images)
@@ -70,7 +70,7 @@ class TrainingBar(Bar, NoProgress):
 
 
 class BoardBar(Bar):
-    """How many runs of a board are done, and which are under way."""
+    """Number of finished runs of a board, and a bar for each run under way."""
 
     total = 0
 
@@ -88,7 +88,7 @@ class BoardBar(Bar):
         self.say(f"{self.title}: {share:.1f} of {self.total} runs", always=False)
 
     def running(self, rows: Mapping[str, tuple[str, float]]) -> None:
-        """The names of the runs that are under way, where they are, and how much of them is done: a bar for each."""
+        """Show a bar for each run under way: ``rows`` maps its name to where it runs and the share that is done."""
         for name in self.rows.keys() - rows.keys():
             self.progress.remove_task(self.rows.pop(name))
         for name, (where, share) in rows.items():
@@ -101,17 +101,17 @@ class BoardBar(Bar):
 
 
 class EvaluationBar(Bar, NoProgress):
-    """How many conditions are done, the error of the last one, and the time left.
+    """Number of finished conditions, the error of the last one, and the time left.
 
-    What is left is told from what its suite's conditions took so far; of a suite that has not begun, from the number
-    of passes and what a pass took in the others.
+    The time left is estimated from the conditions of the same suite so far; for a suite that has not begun, from its
+    number of passes and the time of a pass in the others.
     """
 
     even = False
     done, since = 0, 0.0
 
     def begin(self, passes: Sequence[tuple[str, float]]) -> None:
-        """``passes``: the suite, and roughly the passes, of every condition that is to be evaluated."""
+        """Start: ``passes`` has the suite, and roughly the passes, of every condition to evaluate."""
         self.left = Counter(suite for suite, _ in passes)
         self.passes = dict(passes)
         self.total, self.took, self.count = len(passes), dict.fromkeys(self.passes, 0.0), Counter[str]()

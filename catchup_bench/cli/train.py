@@ -6,33 +6,55 @@ from typing import Annotated
 
 import typer
 
-from .options import DataDir, Device, DryRun, Engine, Json, ModelName, Runs, Set, Threads, Variant, Width, show
+from .options import (
+    DataDir,
+    Device,
+    DryRun,
+    Engine,
+    Json,
+    ModelName,
+    Precision,
+    Runs,
+    Set,
+    Threads,
+    Variant,
+    Width,
+    show,
+)
 
 
 def train(
-    method: Annotated[str, typer.Option(help="Name of a method, or the path of a Python file with one.")],
+    method: Annotated[str, typer.Option(help="Name of a method, or path of a Python file that defines one.")],
     dataset: Annotated[str, typer.Option(help="Name of a dataset, folder:PATH or hf:NAME.")] = "digits",
-    fraction: Annotated[float, typer.Option(help="Share of the training images of every class.")] = 1.0,
+    fraction: Annotated[
+        float, typer.Option(help="Share of the training images of each class, above 0 and at most 1.")
+    ] = 1.0,
     model: ModelName = None,
     width: Width = None,
     variant: Variant = None,
-    recipe: Annotated[str | None, typer.Option(help="Training protocol: a name or a TOML file.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's; its milestones scale.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, order, augmentation, method and subset.")] = 0,
+    recipe: Annotated[
+        str | None, typer.Option(help="Name of a recipe, or a TOML file; by default that of the dataset.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Number of epochs; overrides the recipe, whose milestones scale with it.")
+    ] = None,
+    precision: Precision = None,
+    seed: Annotated[int, typer.Option(help="Seed of the weights, data order, augmentation, method and subset.")] = 0,
     set_: Set = [],  # noqa: B006
     runs: Runs = Path("runs"),
     data_dir: DataDir = None,
     device: Device = "auto",
     engine: Engine = "auto",
     threads: Threads = None,
-    checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between resumable states.")] = 15,
+    checkpoint_every: Annotated[
+        float, typer.Option(min=0, help="Seconds between saved states that a run resumes from.")
+    ] = 15,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model, or go on where its training stopped; prints where the run is.
+    """Train a model, or resume one; print where the run is.
 
-    On several GPUs: torchrun --nproc-per-node 2 -m catchup_bench train …, each with its share of every batch.
+    To train on several GPUs, each with its share of every batch: torchrun --nproc-per-node 2 -m catchup_bench train …
     """
     from ..plugins import parse_settings
     from ..runs.folder import RunFolder
@@ -50,7 +72,7 @@ def train(
     from .progress import TrainingBar
 
     where = choose_device(device)
-    engine = choose_engine(engine, where)
+    chosen_engine = choose_engine(engine, where)
     if dry_run:
         loss = loop.dry_run(run, device=where, data_dir=data_dir)
         if as_json:
@@ -68,7 +90,7 @@ def train(
             progress=bar,
             threads=threads,
             checkpoint_every=checkpoint_every,
-            engine=engine,
+            engine=chosen_engine,
             group=group,
         )
     if not group.main:

@@ -13,20 +13,28 @@ if TYPE_CHECKING:
 
 
 def verify(
-    record: Annotated[Path | None, typer.Argument(help="A record: is it consistent with itself?")] = None,
-    run: Annotated[Path | None, typer.Option(help="Its run folder: evaluate the checkpoint again.")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="With --run: write beside the record that it held.")] = False,
-    all_: Annotated[bool, typer.Option("--all", help="Every record of the leaderboards, and its place there.")] = False,
-    runs: Annotated[
-        Path | None, typer.Option(help="With --all: where run folders lie; those found are evaluated again.")
+    record: Annotated[Path | None, typer.Argument(help="Check that a record agrees with its bits and digests.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder of the record's run: evaluate its checkpoint again and compare.")
     ] = None,
-    method: Annotated[str | None, typer.Option(help="A method or its file: does it keep the contract?")] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="With --run or --runs: write beside the record that it was verified.")
+    ] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Check every record of the leaderboards, and that it belongs to its board.")
+    ] = False,
+    runs: Annotated[
+        Path | None, typer.Option(help="With --all: folder of runs; evaluate those again whose records are checked.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Check that a method, given by name or file, keeps the contract.")
+    ] = None,
     root: Root = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Check a record, all records, or a method's conformance; exit with 4 when something does not hold."""
+    """Check a record, all records, or a method; exit with 4 when something does not hold."""
     if [record is not None, method is not None, all_].count(True) != 1:
         raise UsageError("verify takes one of RECORD, --all and --method NAME")
     if keep and run is None and runs is None:
@@ -54,30 +62,31 @@ def verify(
 def verify_all(
     root: Path | None, runs: Path | None, keep: bool, device: "torch.device", data_dir: Path | None, as_json: bool
 ) -> None:
-    """Level 1 of every record; then level 2 of those whose run is at hand and that have not kept it yet."""
+    """Check level 1 of every record, then level 2 of those whose run is in ``runs`` and that have not kept it."""
     from ..errors import VerificationFailed
     from ..records.results_folder import find_root, record_files
     from ..verification.all_records import find_problems, reevaluate_all
     from .progress import Bar
 
-    place = find_root(root)
-    found = [(str(path.relative_to(place)), text) for path, text in find_problems(place, marks=not keep)]
-    checked = len(record_files(place))
+    root_folder = find_root(root)
+    problems = [(str(path.relative_to(root_folder)), text) for path, text in find_problems(root_folder, marks=not keep)]
+    checked = len(record_files(root_folder))
     if as_json:
-        show({"records": checked, "problems": [{"record": path, "problem": text} for path, text in found]})
-    for path, text in () if as_json else found:
+        show({"records": checked, "problems": [{"record": path, "problem": text} for path, text in problems]})
+    for path, text in () if as_json else problems:
         typer.echo(f"{path}: {text}")
-    if found:
-        raise VerificationFailed(f"{len({path for path, _ in found})} of {checked} records do not hold")
+    if problems:
+        raise VerificationFailed(f"{len({path for path, _ in problems})} of {checked} records do not hold")
     if runs is not None:
         with Bar("verifying", quiet=as_json) as bar:
-            for record, verdict in reevaluate_all(place, runs, keep, device, data_dir):
-                bar.say(f"{record.relative_to(place)}: {sum(verdict.differing.values())} outcomes differ")
+            for record, verdict in reevaluate_all(root_folder, runs, keep, device, data_dir):
+                bar.say(f"{record.relative_to(root_folder)}: {sum(verdict.differing.values())} outcomes differ")
     if not as_json:
         typer.echo(f"{checked} records: each agrees with its bits and digests and is where its board has it")
 
 
 def verify_method(method: str, as_json: bool) -> None:
+    """Check the contract of a method and print each check. Raises :class:`VerificationFailed` when one fails."""
     from .. import registry
     from ..errors import VerificationFailed
     from ..verification.method import check_contract
@@ -94,25 +103,32 @@ def verify_method(method: str, as_json: bool) -> None:
 
 def submit(
     run: Annotated[Path, typer.Argument(help="Folder of a finished and evaluated run.")],
-    board: Annotated[str | None, typer.Option(help="Which board, when several fit.")] = None,
-    label: Annotated[str | None, typer.Option(help="Name of the row, for options other than the defaults.")] = None,
+    board: Annotated[str | None, typer.Option(help="Name of the board, where several fit.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Name of the row; needed for options other than the defaults.")
+    ] = None,
     root: Root = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Put a run's record, and its method if it is new, where a board has them; prints the git commands that follow.
+    """Add a run's record, and its method if it is new, to a board; print the git commands to run next.
 
-    Everything is checked first, as a maintainer would; nothing is written unless all of it holds.
+    Everything is checked first, as a maintainer would check it; nothing is written unless all of it holds.
     """
     from ..leaderboard.pages import write_pages
     from ..records.results_folder import find_root
     from ..verification.submission import submit
 
-    place = find_root(root).resolve()
-    made = submit(run, place, board, label, data_dir)
-    pages = [*made.files, *(path for path in write_pages(place, made.board) if path not in made.files)]
-    commands = made.commands(place, pages)
+    root_folder = find_root(root).resolve()
+    submitted = submit(run, root_folder, board, label, data_dir)
+    pages = [
+        *submitted.files,
+        *(path for path in write_pages(root_folder, submitted.board) if path not in submitted.files),
+    ]
+    commands = submitted.commands(root_folder, pages)
     if as_json:
-        return show({"board": made.board, "row": made.label, "files": [str(p) for p in pages], "commands": commands})
-    typer.echo("\n".join(["written:", *(f"  {p.relative_to(place)}" for p in pages), "now run:", *commands]))
+        return show(
+            {"board": submitted.board, "row": submitted.label, "files": [str(p) for p in pages], "commands": commands}
+        )
+    typer.echo("\n".join(["written:", *(f"  {p.relative_to(root_folder)}" for p in pages), "now run:", *commands]))
     typer.echo("and open a pull request: it is verified by catchup-bench verify --all and leaderboard check")

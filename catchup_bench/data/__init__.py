@@ -43,7 +43,7 @@ def __getattr__(name: str) -> Any:
 
 
 def get(name: str) -> Dataset:
-    """The entry called ``name``."""
+    """Return the entry called ``name``."""
     for prefix, make in PREFIXES.items():
         if name.startswith(prefix):
             return make(name.removeprefix(prefix))
@@ -51,7 +51,7 @@ def get(name: str) -> Dataset:
 
 
 def num_classes(name: str, folder: Path | None = None) -> int:
-    """How many classes the files at hand hold: those of the dataset, or fewer where a part of it was laid out."""
+    """Return the number of classes in the files that are there: the dataset's, or fewer where only a part of it is."""
     entry = get(name)
     return entry.num_classes if entry.classes is None else entry.classes(folder or default_folder())
 
@@ -67,7 +67,7 @@ def load(
 
 
 def load(name: str, split: Split, folder: Path | None = None, fraction: float = 1.0, seed: int = 0) -> "Images | Files":
-    """Images of a split in official order; of the training split only a fixed ``fraction`` per class.
+    """Load the images of a split in official order; of the training split only a fixed ``fraction`` per class.
 
     Large training images come as :class:`Files`, which the training loop opens as it goes.
     """
@@ -82,7 +82,7 @@ def load(name: str, split: Split, folder: Path | None = None, fraction: float = 
 
 
 def fetch(name: str, folder: Path | None = None) -> dict[str, Any]:
-    """Download a dataset and read it once; what was found. A name of :data:`EXTRAS` is fetched likewise."""
+    """Download a dataset, read it once and return its facts. A name of :data:`EXTRAS` is fetched likewise."""
     from .extras import EXTRAS, Extra
 
     folder = folder or default_folder()

@@ -21,24 +21,24 @@ def variants(folder: Path) -> list[str]:
 
 
 def files(split: Split, folder: Path) -> Files:
-    """The images of a split, listed. Raises :class:`UsageError` when files and lists do not agree."""
-    place = {variant: label for label, variant in enumerate(variants(folder))}
+    """List the images of a split. Raises :class:`UsageError` when files and lists do not agree."""
+    label_of = {variant: label for label, variant in enumerate(variants(folder))}
     top = folder / TOP / "data"
     path = top / f"images_variant_{'trainval' if split == 'train' else 'test'}.txt"
     names, labels = [], []
     for line in lines(path):
         name, _, variant = line.partition(" ")
-        if variant not in place:
+        if variant not in label_of:
             raise UsageError(f"{path}: {name} is of {variant!r}, which variants.txt lacks")
         names.append(f"images/{name}.jpg")
-        labels.append(place[variant])
+        labels.append(label_of[variant])
     return Files.of(top, names, labels, 224)
 
 
 def load_aircraft(split: Split, folder: Path) -> Images | Files:
-    """The pictures as they are, with the line at their lower edge that names the photographer."""
-    found = files(split, folder)
-    return found if split == "train" else decoded(found)
+    """Load the pictures as they are, with the line at their lower edge that names the photographer."""
+    listing = files(split, folder)
+    return listing if split == "train" else decoded(listing)
 
 
 def fetch_aircraft(folder: Path) -> None:

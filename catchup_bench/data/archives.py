@@ -1,4 +1,4 @@
-"""Archives: downloaded, checked and unpacked beside their place, so that a folder is there whole or not at all."""
+"""Archives: downloaded, checked and unpacked beside their target, so that a folder is there whole or not at all."""
 
 import os
 import tempfile
@@ -8,7 +8,7 @@ from ..errors import UsageError
 
 
 def unpack(url: str, md5: str, folder: Path, top: str) -> None:
-    """Bring ``folder/top`` out of the archive at ``url``, or out of the file of its name that lies in ``folder``.
+    """Unpack ``folder/top`` from the archive at ``url``, or out of the file of its name that lies in ``folder``.
 
     torchvision downloads and unpacks. Only the archive with this MD5 is opened at all, so none can be a bomb or write
     outside. Raises :class:`UsageError` for another one that lies there; torchvision's errors and those of the

@@ -21,7 +21,8 @@ COMPRESSED = 15
 
 
 def expanded(content: bytes) -> int:
-    """Bytes that the compressed elements of a MATLAB 5 file expand to; counted up to a little more than ``LARGEST``."""
+    """Return the bytes that the compressed elements of a MATLAB 5 file expand to, counted up to a little more than
+    ``LARGEST``."""
     order = "<" if content[126:128] == b"IM" else ">"
     at, total = 128, 0
     while at + 8 <= len(content) and total <= LARGEST:
@@ -33,7 +34,7 @@ def expanded(content: bytes) -> int:
 
 
 def matlab(path: Path, key: str) -> Any:
-    """One array of a MATLAB file. Raises :class:`UsageError` when it is damaged or another file."""
+    """Read one array of a MATLAB file. Raises :class:`UsageError` when it is damaged or another file."""
     from scipy.io import loadmat
 
     try:
@@ -51,7 +52,7 @@ def class_count(folder: Path) -> int:
 
 
 def files(split: Split, folder: Path) -> Files:
-    """The images of a split, listed. Raises :class:`UsageError` when files and lists do not agree."""
+    """List the images of a split. Raises :class:`UsageError` when files and lists do not agree."""
     classes, top = class_count(folder), folder / TOP
     path = top / ("devkit/cars_train_annos.mat" if split == "train" else "cars_test_annos_withlabels.mat")
     rows = matlab(path, "annotations")
@@ -64,5 +65,5 @@ def files(split: Split, folder: Path) -> Files:
 
 
 def load_cars(split: Split, folder: Path) -> Images | Files:
-    found = files(split, folder)
-    return found if split == "train" else decoded(found)
+    listing = files(split, folder)
+    return listing if split == "train" else decoded(listing)

@@ -1,4 +1,4 @@
-"""Is a dataset what it should be: counted, every image opened, and compared with the official numbers."""
+"""Check of a dataset: every image is opened and counted, and the numbers are compared with the official ones."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from .images import Files
 
 
 def check(name: str, folder: Path | None = None, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """What there is of a dataset: images, classes and SHA-256 per split (of the pixels; of large training files, of
+    """Return the facts of a dataset: images, classes and SHA-256 per split (of the pixels; of large training files, of
     the list of names and sizes).
 
     Raises :class:`UsageError` when something is missing or damaged, and when the numbers are not the official ones.
@@ -26,14 +26,14 @@ def check(name: str, folder: Path | None = None, tell: Callable[[str], None] = l
     if not name.startswith(tuple(PREFIXES)):
         pick("dataset", name, [*DATASETS, *EXTRAS])
     entry, classes = get(name), num_classes(name, folder)
-    found = {split: one_split(name, split, folder, classes, tell) for split in entry.splits}
+    by_split = {split: one_split(name, split, folder, classes, tell) for split in entry.splits}
     if name in SOURCES:
-        compare(name, folder, found, classes)
-    return {"dataset": name, "folder": str(folder), "classes": classes, "splits": found}
+        compare(name, folder, by_split, classes)
+    return {"dataset": name, "folder": str(folder), "classes": classes, "splits": by_split}
 
 
 def one_split(name: str, split: Split, folder: Path, classes: int, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Counts and digest of a split, every image opened."""
+    """Return the counts and the digest of a split, after opening every image."""
     images = load(name, split, folder)
     if isinstance(images, Files):
         for done, _ in enumerate(each(images, _nothing), 1):
@@ -46,12 +46,12 @@ def one_split(name: str, split: Split, folder: Path, classes: int, tell: Callabl
     return {"images": len(images), "classes": int((present > 0).sum()), "sha256": images.digest()}
 
 
-def compare(name: str, folder: Path, found: dict[Split, dict[str, Any]], classes: int) -> None:
-    """Raises :class:`UsageError` when the numbers are not those of the whole dataset."""
+def compare(name: str, folder: Path, by_split: dict[Split, dict[str, Any]], classes: int) -> None:
+    """Raise :class:`UsageError` when the numbers are not those of the whole dataset."""
     official = SOURCES[name]
-    if classes == official.classes and all(found[s]["images"] == n for s, n in official.counts.items()):
+    if classes == official.classes and all(by_split[s]["images"] == n for s, n in official.counts.items()):
         return
-    parts = [f"{found[s]['images']:,} of {n:,} {s} images" for s, n in official.counts.items()]
+    parts = [f"{by_split[s]['images']:,} of {n:,} {s} images" for s, n in official.counts.items()]
     raise UsageError(
         f"{name} in {folder} is not the whole dataset: {classes} of {official.classes} classes, {', '.join(parts)}. "
         "It can be trained on, but results on it are not results on the dataset"

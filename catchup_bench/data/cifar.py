@@ -10,7 +10,7 @@ from .images import Images
 
 
 def load_cifar(name: str, split: Split, folder: Path) -> Images:
-    """CIFAR through torchvision, its MD5 checks included: nothing is unpickled that is not the official file."""
+    """Load CIFAR through torchvision, its MD5 checks included: nothing is unpickled that is not the official file."""
     from torchvision import datasets
     from torchvision.datasets.utils import check_integrity
 

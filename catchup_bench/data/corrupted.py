@@ -23,7 +23,8 @@ FOLDERS = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C"}
 
 
 def corrupted_folder(dataset: str, data_dir: Path) -> Path:
-    """Where the published arrays of ``dataset`` lie. Raises :class:`UsageError` for one without published arrays."""
+    """Return the folder of the published arrays of ``dataset``. Raises :class:`UsageError` for one without published
+    arrays."""
     if dataset not in FOLDERS:
         raise UsageError(
             f"corruption.source = official: no corrupted images of {dataset} are published, only of "
@@ -47,7 +48,7 @@ class CorruptedArrays:
             raise UsageError(f"{self.folder / 'labels.npy'} are not the labels of {dataset}'s test images, five times")
 
     def check(self, names: Sequence[str]) -> None:
-        """Raises :class:`UsageError` unless the arrays ``names`` are there, whole and those that are published: before
+        """Raise :class:`UsageError` unless the arrays ``names`` are there, whole and those that are published: before
         the first is evaluated."""
         faults = []
         for name in names:
@@ -60,7 +61,7 @@ class CorruptedArrays:
         check_published(self.folder, ["labels", *names])
 
     def read(self, name: str, severity: int, index: Tensor) -> Tensor:
-        """uint8 (len(index), H, W, 3): the images ``index`` at ``severity``; only these are read."""
+        """Read the images ``index`` at ``severity`` and no others: uint8 (len(index), H, W, 3)."""
         return torch.from_numpy(self._array(name)[(severity - 1) * self.n + index.numpy()])
 
     def digest(self, name: str) -> str:
@@ -98,7 +99,7 @@ def write_corrupted(
 
 
 def _plain(dataset: str) -> str:
-    """The last part of a dataset's name, without prefix and options."""
+    """Return the last part of a dataset's name, without prefix and options."""
     path = dataset.split(":", 1)[-1].partition("?")[0]
     return (Path(path).resolve() if dataset.startswith("folder:") else Path(path)).name
 
@@ -131,7 +132,8 @@ def fetch_corrupted(name: str, folder: Path) -> None:
 
 
 def check_corrupted(name: str, folder: Path) -> dict[str, Any]:
-    """All 19 arrays and the labels. Raises :class:`UsageError` for one that is missing or not the published one."""
+    """Check all 19 arrays and the labels. Raises :class:`UsageError` for one that is missing or not the published
+    one."""
     if (error := absent(name, folder)) is not None:
         raise error
     top = folder / Path(SOURCES[name].needs[0]).parts[0]
@@ -155,7 +157,8 @@ def check_corrupted(name: str, folder: Path) -> dict[str, Any]:
 
 
 def open_array(path: Path, shape: tuple[int, ...], dtype: np.dtype[np.uint8] | None) -> npt.NDArray[Any]:
-    """An array of the published layout, mapped. Raises :class:`UsageError` when it is missing or another one."""
+    """Map an array of the published layout into memory. Raises :class:`UsageError` when it is missing or another
+    one."""
     try:
         with np.errstate(over="raise"):
             array = np.lib.format.open_memmap(path, mode="r")  # np.load would also open archives and pickles

@@ -77,9 +77,9 @@ def check_published(folder: Path, names: Sequence[str]) -> None:
     official, faults = MD5[folder.name], []
     for name in names:
         state = (path := folder / f"{name}.npy").stat()
-        if (found := _md5(path, state.st_size, state.st_mtime_ns)) != official[name]:
+        if (digest := _md5(path, state.st_size, state.st_mtime_ns)) != official[name]:
             faults.append(
-                f"{path} is not the published file (its MD5 is {found}, not {official[name]}): fetch the corrupted "
+                f"{path} is not the published file (its MD5 is {digest}, not {official[name]}): fetch the corrupted "
                 "test set again, or evaluate with --set corruption.source=generated"
             )
     if faults:

@@ -18,14 +18,15 @@ MD5 = "97eceeb196236b17998738112f37df78"
 
 
 def table(path: Path, count: int) -> dict[int, list[str]]:
-    """Image id → the ``count`` words after it. Raises :class:`UsageError` naming the line that is not so."""
-    found = {}
+    """Read a table: image id → the ``count`` words after it. Raises :class:`UsageError` naming the line that is not
+    so."""
+    rows = {}
     for number, line in enumerate(lines(path), 1):
         words = line.split()
         if len(words) != count + 1 or not words[0].isdecimal():
             raise UsageError(f"{path}, line {number}: {line!r} is not an id and {count} value(s)")
-        found[int(words[0])] = words[1:]
-    return found
+        rows[int(words[0])] = words[1:]
+    return rows
 
 
 def class_count(folder: Path) -> int:
@@ -35,13 +36,13 @@ def class_count(folder: Path) -> int:
 
 
 def ids(split: Split, folder: Path) -> list[int]:
-    """The image ids of a split, in official order."""
+    """Return the image ids of a split, in official order."""
     wanted = "1" if split == "train" else "0"
     return [i for i, (used,) in table(folder / TOP / "train_test_split.txt", 1).items() if used == wanted]
 
 
 def files(split: Split, folder: Path) -> Files:
-    """The images of a split, listed. Raises :class:`UsageError` when files and lists do not agree."""
+    """List the images of a split. Raises :class:`UsageError` when files and lists do not agree."""
     classes, top = class_count(folder), folder / TOP
     paths, labels = table(top / "images.txt", 1), table(top / "image_class_labels.txt", 1)
     chosen = ids(split, folder)
@@ -60,18 +61,19 @@ def files(split: Split, folder: Path) -> Files:
 
 
 def boxes(split: Split, folder: Path) -> Tensor:
-    """float32 N×4: left, top, width and height of the bird in each image of the split, in pixels of the picture in
-    its file, the first pixel being 1 (the official convention). Raises :class:`UsageError` when one is missing."""
-    found = table(folder / TOP / "bounding_boxes.txt", 4)
+    """Read the boxes, float32 N×4: left, top, width and height of the bird in each image of the split, in pixels of the
+    picture in its file, the first pixel being 1 (the official convention). Raises :class:`UsageError` when one is
+    missing."""
+    rows = table(folder / TOP / "bounding_boxes.txt", 4)
     try:
-        return torch.tensor([[float(word) for word in found[i]] for i in ids(split, folder)])
+        return torch.tensor([[float(word) for word in rows[i]] for i in ids(split, folder)])
     except (KeyError, ValueError) as err:
         raise UsageError(f"{folder / TOP / 'bounding_boxes.txt'} has no box for {err}") from None
 
 
 def load_cub(split: Split, folder: Path) -> Images | Files:
-    found = files(split, folder)
-    return found if split == "train" else decoded(found)
+    listing = files(split, folder)
+    return listing if split == "train" else decoded(listing)
 
 
 def fetch_cub(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Image files as pixels: opened, shrunk and cropped one by one; a whole test set decoded once and kept on the disk.
+"""Decode image files: they are shrunk and cropped one by one; a whole test set decoded once and kept on the disk.
 
 One rule for every reader, whatever a dataset's layout: :func:`as_rgb`.
 
@@ -43,7 +43,7 @@ def endings() -> frozenset[str]:
     return frozenset(end for end, kind in Image.registered_extensions().items() if kind in FORMATS)
 
 
-def opened(file: Path | BinaryIO, name: str = "", upright: bool = False) -> Any:
+def open_picture(file: Path | BinaryIO, name: str = "", upright: bool = False) -> Any:
     """Return the picture in ``file``, of several frames the first, as a Pillow image in RGB.
 
     ``name`` stands for the file in errors. ``upright`` turns it as its EXIF orientation says, which torchvision's
@@ -95,7 +95,8 @@ BITS_PER_SAMPLE = 258
 
 @contextmanager
 def decoding(what: str) -> Iterator[None]:
-    """Whatever Pillow raises, as one :class:`UsageError` naming ``what``; its warning of decompression bombs, too."""
+    """Raise one :class:`UsageError` naming ``what`` for whatever Pillow raises, its warning of decompression bombs
+    included."""
     from PIL import Image, UnidentifiedImageError
 
     warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -110,8 +111,8 @@ def decoding(what: str) -> Iterator[None]:
 
 
 def shrunk(picture: Any, size: int) -> Any:
-    """The shorter side at 8/7 of ``size``: 256 pixels for 224. Raises :class:`UsageError` for a strip so narrow that it
-    would grow beyond what :func:`opened` lets in."""
+    """Resize the shorter side to 8/7 of ``size``: 256 pixels for 224. Raises :class:`UsageError` for a strip so narrow
+    that it would grow beyond what :func:`open_picture` lets in."""
     from PIL import Image
     from torchvision.transforms.v2 import functional as F
 
@@ -123,21 +124,21 @@ def shrunk(picture: Any, size: int) -> Any:
 
 
 def centre(picture: Any, size: int) -> Pixels:
-    """How test images are shown: shorter side at 256, the middle 224×224 of it."""
+    """Crop a test image: the middle 224×224 after resizing the shorter side to 256."""
     from torchvision.transforms.v2 import functional as F
 
     return np.asarray(F.center_crop(shrunk(picture, size), [size, size]))
 
 
 def whole(picture: Any, size: int) -> Pixels:
-    """An image that has the right size already."""
+    """Return an image that has the right size already."""
     if picture.size != (size, size):
         raise UsageError(f"it has {picture.width}×{picture.height} pixels, where all must have {size}×{size}")
     return np.asarray(picture)
 
 
 def decoded(files: Files, view: View = centre) -> Images:
-    """All images of ``files`` in memory that the disk backs: decoded the first time, mapped after.
+    """Return all images of ``files`` in memory that the disk backs: decoded the first time, mapped after.
 
     Raises :class:`UsageError` naming the first image that cannot be read, and how many; nothing is kept then.
     """
@@ -157,7 +158,7 @@ def each(files: Files, view: View) -> Iterator[Pixels]:
     def one(row: int) -> Pixels | UsageError:
         path = files.path(row)
         try:
-            picture = opened(path, upright=files.upright)
+            picture = open_picture(path, upright=files.upright)
         except UsageError as err:
             return err
         try:
@@ -168,11 +169,11 @@ def each(files: Files, view: View) -> Iterator[Pixels]:
     faults: list[str] = []
     with ThreadPoolExecutor(max(1, decoding_workers())) as pool:
         for start in range(0, len(files), 256):
-            for found in pool.map(one, range(start, min(start + 256, len(files)))):
-                if isinstance(found, UsageError):
-                    faults.append(str(found))
+            for pixels in pool.map(one, range(start, min(start + 256, len(files)))):
+                if isinstance(pixels, UsageError):
+                    faults.append(str(pixels))
                 elif not faults:
-                    yield found
+                    yield pixels
     if faults:
         raise UsageError(counted(faults, len(files), "images"))
 

@@ -14,7 +14,7 @@ from .images import Images
 
 
 def load_digits(split: Split, folder: Path) -> Images:
-    """scikit-learn's 1,797 handwritten digits (UCI Optical Recognition of Handwritten Digits), 8×8 pixels of 17
+    """Load scikit-learn's 1,797 handwritten digits (UCI Optical Recognition of Handwritten Digits), 8×8 pixels of 17
     grey levels, each pixel shown as 2×2, grey as RGB. 100 of each class train, the other 797 test, fixed by hash.
 
     The table is read from where scikit-learn keeps it; importing the library for it would take seconds.

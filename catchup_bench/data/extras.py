@@ -25,7 +25,7 @@ def fetch_frost(folder: Path) -> None:
 
 
 def check_frost(folder: Path) -> dict[str, Any]:
-    """The five pictures, each with its SHA-256."""
+    """Check the five pictures and return the SHA-256 of each."""
     from ..corruptions import textures
 
     if (error := absent("frost", folder)) is not None:

@@ -10,7 +10,7 @@ from .images import Images, as_images
 
 
 def load_fashion(split: Split, folder: Path) -> Images:
-    """Xiao et al., 2017. Raises :class:`UsageError` when files are missing or damaged."""
+    """Load Fashion-MNIST (Xiao et al., 2017). Raises :class:`UsageError` when files are missing or damaged."""
     from torchvision.datasets import FashionMNIST
 
     if (error := absent("fashionmnist", folder)) is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..data_sources import FOLDER_OPTIONS, SPLIT_NAMES, Split, parse
 from ..errors import UsageError
-from .decode import decoded, opened, whole
+from .decode import decoded, open_picture, whole
 from .images import Files, Images, check_size
 from .listing import Listing, class_folders, class_names, hidden
 from .notes import note, note_skipped
@@ -20,7 +20,7 @@ SMALL = 96
 
 
 def folder_dataset(path: str) -> Dataset:
-    """Return the table's entry for a folder. A class is its place among the sorted names of the training folders, or of
+    """Return the table's entry for a folder. A class is its index among the sorted names of the training folders, or of
     the test folders where there are no others.
 
     Pictures of more than ``SMALL`` pixels are shown at 224. Raises :class:`UsageError` when the splits do not have
@@ -29,7 +29,7 @@ def folder_dataset(path: str) -> Dataset:
     top, options = parse(path, "folder:", FOLDER_OPTIONS)
     folder = _Folder(Path(top), bool(options))
     first = folder.files("train" if "train" in folder.splits else "test", 224)
-    width, height = opened(first.path(0), upright=True).size
+    width, height = open_picture(first.path(0), upright=True).size
     check_size(width, height, f"folder:{path}")
     small = max(width, height) <= SMALL
     if small and width != height:
@@ -84,14 +84,14 @@ class _Folder:
         part, test = self.parts[split], split == "test"
         allowed = test and self.untested_allowed
         hint = f"; to allow that, write folder:{self.top}?untested=allowed" if test else ""
-        found = class_folders(part, self.classes, may_lack=allowed, hint=hint)
-        note_skipped(part, found.skipped)
+        listing = class_folders(part, self.classes, may_lack=allowed, hint=hint)
+        note_skipped(part, listing.skipped)
         if allowed:
-            self.note_untested(found)
-        return Files.of(part, found.names, found.labels, size, upright=True)
+            self.note_untested(listing)
+        return Files.of(part, listing.names, listing.labels, size, upright=True)
 
-    def note_untested(self, found: Listing) -> None:
-        tested = set(found.labels)
+    def note_untested(self, listing: Listing) -> None:
+        tested = set(listing.labels)
         lost = [name for label, name in enumerate(self.classes) if label not in tested]
         if lost:
             count = f"{len(lost)} of {len(self.classes)} classes have no test image"

@@ -15,7 +15,7 @@ import torch
 
 from ..data_sources import SPLIT_NAMES, Split, parse
 from ..errors import UsageError
-from .decode import decoding, opened
+from .decode import decoding, open_picture
 from .images import Images, check_labels, check_size
 from .notes import note
 from .table import Dataset
@@ -98,10 +98,10 @@ class _Hub:
     def labelled(self, split: Split) -> str | None:
         """Return the first split of the names of ``split`` in which any image has a label."""
         there = [name for name in SPLIT_NAMES[split] if name in self.whole]
-        found = next((name for name in there if self.any_label(name)), None)
-        if found is not None and found != there[0]:
-            note(f"{split} of {self.name}", f"{self.name}: {there[0]} has no labels, {found} is the {split} set")
-        return found
+        labelled = next((name for name in there if self.any_label(name)), None)
+        if labelled is not None and labelled != there[0]:
+            note(f"{split} of {self.name}", f"{self.name}: {there[0]} has no labels, {labelled} is the {split} set")
+        return labelled
 
     def any_label(self, name: str) -> bool:
         return any(label is not None and label >= 0 for label in self.labels(name))
@@ -131,11 +131,11 @@ class _Hub:
             if value is None:
                 raise ValueError("there is none")
             if value["bytes"] is not None:
-                return opened(BytesIO(value["bytes"]), name, upright=True)
+                return open_picture(BytesIO(value["bytes"]), name, upright=True)
             from datasets.utils.file_utils import xopen
 
             with xopen(value["path"], "rb") as file:
-                return opened(BytesIO(file.read()), name, upright=True)
+                return open_picture(BytesIO(file.read()), name, upright=True)
 
     def images(self, split: Split) -> Images:
         """Return a split. Raises :class:`UsageError` for images without a label and for several sizes."""

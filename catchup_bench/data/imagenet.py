@@ -14,14 +14,14 @@ O_MD5 = "86bd7a50c1c4074fb18fc5f219d6d50b"
 
 
 def classes(folder: Path) -> list[str]:
-    """The WordNet ids that have a training folder, sorted."""
+    """Return the WordNet ids that have a training folder, sorted."""
     if (error := absent("imagenet", folder)) is not None:
         raise error
     return class_names(folder / "imagenet" / "train")
 
 
 def load_imagenet(split: Split, folder: Path) -> Images | Files:
-    """``imagenet/train/<wnid>`` and ``imagenet/val/<wnid>``; the validation images are the test set.
+    """Load ``imagenet/train/<wnid>`` and ``imagenet/val/<wnid>``; the validation images are the test set.
 
     Raises :class:`UsageError` when the two do not have the same classes.
     """
@@ -32,9 +32,9 @@ def load_imagenet(split: Split, folder: Path) -> Images | Files:
 
 def listing(top: Path, classes: list[str]) -> Files:
     """Return the images in the class folders of ``top``, listed."""
-    found = class_folders(top, classes)
-    note_skipped(top, found.skipped)
-    return Files.of(top, found.names, found.labels, 224)
+    listing = class_folders(top, classes)
+    note_skipped(top, listing.skipped)
+    return Files.of(top, listing.names, listing.labels, 224)
 
 
 def unpack_imagenet(folder: Path) -> None:
@@ -52,7 +52,7 @@ def unpack_imagenet(folder: Path) -> None:
 
 
 def load_imagenet_o(split: Split, folder: Path) -> Images:
-    """``imagenet-o/<wnid>``: images of classes that ImageNet lacks, in folders of what they are taken for
+    """Load ``imagenet-o/<wnid>``: images of classes that ImageNet lacks, in folders of what they are taken for
     (Hendrycks et al., CVPR 2021). Raises :class:`UsageError` for the training split, which it does not have."""
     if split == "train":
         raise UsageError("imagenet-o has no training images: it is for --ood imagenet-o")
@@ -67,7 +67,7 @@ def class_count(folder: Path) -> int:
 
 
 def classes_o(folder: Path) -> list[str]:
-    """The WordNet ids of what the images of ImageNet-O are taken for, sorted."""
+    """Return the WordNet ids of what the images of ImageNet-O are taken for, sorted."""
     return class_names(folder / "imagenet-o")
 
 

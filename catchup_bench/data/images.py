@@ -31,14 +31,14 @@ class Images:
 
     @property
     def size(self) -> int:
-        """Height in pixels."""
+        """Return the height in pixels."""
         return int(self.x.shape[1])
 
     def take(self, rows: Tensor) -> "Images":
         return Images(self.x[rows], self.y[rows], self.index[rows])
 
     def digest(self) -> str:
-        """SHA-256 of pixels, labels and indices, in order."""
+        """Return the SHA-256 of pixels, labels and indices, in order."""
         return self._digest
 
     @cached_property
@@ -73,7 +73,7 @@ def check_labels(y: Tensor, classes: int, name: str) -> None:
 
 
 def as_images(x: Tensor, labels: list[int], classes: int, name: str) -> Images:
-    """A whole split in official order. Raises :class:`UsageError` for a label that is no class."""
+    """Return a whole split in official order. Raises :class:`UsageError` for a label that is no class."""
     images = Images(x, torch.tensor(labels), torch.arange(len(labels)))
     check_labels(images.y, classes, name)
     return images
@@ -96,10 +96,10 @@ class Files:
 
     @classmethod
     def of(cls, root: Path, names: list[str], labels: list[int], size: int, upright: bool = False) -> "Files":
-        """All of ``names``. Raises :class:`UsageError` when one is missing or empty, or when there is none."""
+        """List all of ``names``. Raises :class:`UsageError` when one is missing or empty, or when there is none."""
         if not names:
             raise UsageError(f"{root} holds no images: fetch or unpack the dataset again")
-        found, faults = [], []
+        stats, faults = [], []
         for name in names:
             try:
                 state = (root / name).stat()
@@ -108,11 +108,11 @@ class Files:
                 continue
             if state.st_size == 0:
                 faults.append(f"{root / name} is empty: fetch or unpack the dataset again")
-            found.append((state.st_size, state.st_mtime_ns))
+            stats.append((state.st_size, state.st_mtime_ns))
         if faults:
             raise UsageError(counted(faults, len(names), "images"))
         encoded = np.array([os.fsencode(n) for n in names])
-        return cls(root, encoded, torch.tensor(labels), torch.arange(len(names)), torch.tensor(found), size, upright)
+        return cls(root, encoded, torch.tensor(labels), torch.arange(len(names)), torch.tensor(stats), size, upright)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -125,7 +125,7 @@ class Files:
         return replace(self, names=names, y=self.y[rows], index=self.index[rows], stat=self.stat[rows])
 
     def digest(self) -> str:
-        """SHA-256 of names, sizes in bytes, labels and indices, in order; the pixels are not read.
+        """Return the SHA-256 of names, sizes in bytes, labels and indices, in order; the pixels are not read.
 
         Names are in Unicode's composed form (NFC): some file systems store another.
         """
@@ -151,7 +151,7 @@ def stream_key(name: str, images: Images | Files) -> str:
 
 
 def subset(images: Labelled, fraction: float, key: str, seed: int) -> Labelled:
-    """The same share of every class, chosen by ``key`` and ``seed``: the images whose hashed index comes first.
+    """Return the same share of every class, chosen by ``key`` and ``seed``: the images whose hashed index comes first.
 
     The subset of a smaller fraction lies inside that of a larger one, and neither depends on storage order. Raises
     :class:`UsageError` when a class would be left without an image.

@@ -19,14 +19,14 @@ HIDDEN = ("__MACOSX", "@eaDir")
 
 
 def lines(path: Path) -> list[str]:
-    """The lines of a text file that are not empty. Raises :class:`UsageError` when there is none."""
+    """Return the lines of a text file that are not empty. Raises :class:`UsageError` when there is none."""
     try:
-        found = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        kept = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as err:
         raise UsageError(f"cannot read {path}: {err}") from None
-    if not found:
+    if not kept:
         raise UsageError(f"{path} is empty: fetch or unpack the dataset again")
-    return found
+    return kept
 
 
 @dataclass
@@ -50,10 +50,10 @@ def class_spellings(folder: Path) -> dict[str, list[str]]:
         raise UsageError(f"cannot read the folder {folder}: {err.strerror}") from None
     if not names:
         raise UsageError(f"{folder} has no class folders: it must hold one folder of images per class")
-    found: dict[str, list[str]] = {}
+    by_form: dict[str, list[str]] = {}
     for name in sorted(names, key=composed):
-        found.setdefault(composed(name), []).append(name)
-    return found
+        by_form.setdefault(composed(name), []).append(name)
+    return by_form
 
 
 def composed(name: str) -> str:
@@ -113,7 +113,7 @@ def files_below(folder: str) -> int:
 
 class _Walk:
     """The files below some folders. Folders that are really there come before linked ones, so that what two ways lead
-    to is found on the real one; ``seen`` holds what was entered by any walk, and from where."""
+    to is detected on the real one; ``seen`` holds what was entered by any walk, and from where."""
 
     def __init__(self, seen: dict[tuple[int, int], str]) -> None:
         self.seen = seen

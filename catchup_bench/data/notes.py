@@ -10,7 +10,7 @@ _skipped: dict[Path, dict[str, Counter[str]]] = {}
 
 
 def note(about: str, line: str) -> None:
-    """Keep ``line``; it takes the place of an earlier one ``about`` the same."""
+    """Keep ``line``; it replaces an earlier one ``about`` the same."""
     _lines[about] = line
 
 
@@ -31,5 +31,5 @@ def _counts(top: Path, parts: dict[str, Counter[str]]) -> str:
     total: Counter[str] = sum(parts.values(), Counter())
     again = total.pop(LINKED_AGAIN, 0)
     files = f"{total.total():,} files: " + ", ".join(f"{n:,} {kind}" for kind, n in sorted(total.items()) if n)
-    found = [files] * bool(total.total()) + [f"{again:,} linked folders that were read already"] * bool(again)
-    return f"{top}: skipped {' and '.join(found)}" if found else ""
+    skipped = [files] * bool(total.total()) + [f"{again:,} linked folders that were read already"] * bool(again)
+    return f"{top}: skipped {' and '.join(skipped)}" if skipped else ""

@@ -15,31 +15,31 @@ MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 
 
 def class_names(folder: Path) -> list[str]:
-    """The WordNet ids of ``wnids.txt``, sorted: a class is its place among them, in both splits."""
+    """Return the WordNet ids of ``wnids.txt``, sorted: a class is its index in that list, in both splits."""
     if (error := absent("tinyimagenet", folder)) is not None:
         raise error
     return sorted(lines(folder / TOP / "wnids.txt"))
 
 
 def files(split: Split, folder: Path) -> Files:
-    """The images of a split, listed. Raises :class:`UsageError` when files and lists do not agree."""
+    """List the images of a split. Raises :class:`UsageError` when files and lists do not agree."""
     wnids, top = class_names(folder), folder / TOP
     if split == "train":
-        found = class_folders(top / "train", wnids)
-        return Files.of(top, [f"train/{name}" for name in found.names], found.labels, 64)
-    place = {wnid: label for label, wnid in enumerate(wnids)}
+        listing = class_folders(top / "train", wnids)
+        return Files.of(top, [f"train/{name}" for name in listing.names], listing.labels, 64)
+    label_of = {wnid: label for label, wnid in enumerate(wnids)}
     names, labels = [], []
     for line in lines(top / "val" / "val_annotations.txt"):
         name, wnid = [*line.split("\t"), ""][:2]
-        if wnid not in place:
+        if wnid not in label_of:
             raise UsageError(f"{top / 'val' / 'val_annotations.txt'}: {name} is of {wnid!r}, which wnids.txt lacks")
         names.append(f"val/images/{name}")
-        labels.append(place[wnid])
+        labels.append(label_of[wnid])
     return Files.of(top, names, labels, 64)
 
 
 def load_tiny(split: Split, folder: Path) -> Images:
-    """All images of a split; decoded once, and after that read from the cache."""
+    """Load all images of a split; they are decoded once, and after that read from the cache."""
     return decoded(files(split, folder), whole)
 
 

@@ -81,9 +81,9 @@ def model_of_weights(
     An external network is given the constants of normalisation that ``choices`` name, or else those in the file, or
     else the dataset's. Raises :class:`UsageError` for weights that do not fit, and as :func:`choose_outputs`.
     """
-    found, run = read_file(path)
-    taken, others = choose_state_dict(found, choices.weights, path)
-    tensors, stated, notes = found[taken], dict[str, Any](), []
+    by_name, run = read_file(path)
+    taken, others = choose_state_dict(by_name, choices.weights, path)
+    tensors, stated, notes = by_name[taken], dict[str, Any](), []
     if run is not None:
         dataset = dataset or run.dataset.name
         net, stated["run"] = _network_of_run(run, tensors, path, device), run.digest
@@ -162,14 +162,14 @@ def _choose_constants(
     """Return the constants of normalisation, and whose they are: those ``wanted``, or the file's, or the dataset's."""
     if wanted is not None:
         return parse_constants(wanted, data.get(dataset)), wanted
-    own = [tensors[k] for k in ("mean", "std") if k in tensors]
-    if not own:
+    stored = [tensors[k] for k in ("mean", "std") if k in tensors]
+    if not stored:
         return parse_constants(OF_DATASET, data.get(dataset)), "the dataset's"
-    if len(own) == 1:
+    if len(stored) == 1:
         raise UsageError(f"{path} holds one of the constants mean and std without the other: give both by --normalise")
-    if any(t.layout != torch.strided or t.device.type != "cpu" or t.is_complex() for t in own):
+    if any(t.layout != torch.strided or t.device.type != "cpu" or t.is_complex() for t in stored):
         raise UsageError(f"{path} holds constants mean and std that are no plain numbers: give them by --normalise")
-    mean, std = (t.double().flatten().tolist() if t.numel() <= 3 else [0.0] * t.numel() for t in own)
+    mean, std = (t.double().flatten().tolist() if t.numel() <= 3 else [0.0] * t.numel() for t in stored)
     return check_constants(mean, std, f"{path} (--normalise gives others)"), "the file's"
 
 
@@ -184,8 +184,8 @@ def _identity(dataset: str, weights: str, stated: Mapping[str, Any]) -> str:
     """Return a digest of all that makes outcomes other ones: the dataset as it is written and where it lies, the
     ``weights``, and what is ``stated`` of the network. It is part of the name of the folder for outcomes."""
     prefix = next((p for p in data.PREFIXES if dataset.startswith(p)), "")
-    lies = Path(dataset.removeprefix(prefix).partition("?")[0])
-    resolved = str(lies.resolve()) if prefix and lies.exists() else ""
+    location = Path(dataset.removeprefix(prefix).partition("?")[0])
+    resolved = str(location.resolve()) if prefix and location.exists() else ""
     text = json.dumps([dataset, resolved, weights, stated], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -205,12 +205,12 @@ def model_of_checkpoint(
     if dataset is None:
         raise UsageError("robustbench:NAME needs --dataset: cifar10, cifar100 or imagenet")
     if choices.normalise is not None or choices.weights is not None:
-        raise UsageError("--normalise and --weights are for files: networks of robustbench have their own in them")
+        raise UsageError("--normalise and --weights are for files: networks of robustbench contain theirs")
     from ..robustbench_bridge import load_model
 
-    own = name.removeprefix(ZOO)
+    zoo_name = name.removeprefix(ZOO)
     zoo = (data_dir or data.default_folder()) / "robustbench"
-    net = load_model(own, dataset, zoo).to(device).eval()
+    net = load_model(zoo_name, dataset, zoo).to(device).eval()
     with torch.inference_mode():
         count = net(torch.zeros(1, 3, *[data.get(dataset).size] * 2, device=device)).shape[1]
     outputs, by = choose_outputs(count, dataset, data_dir, choices.classes, dataset == "imagenet", name)
@@ -218,10 +218,10 @@ def model_of_checkpoint(
     if by:
         net = SelectedOutputs(net, outputs).to(device)
         notes.append(f"{name}: {len(outputs)} of its {count} outputs stand for the classes of {dataset}, by {by}")
-    file = next(iter(sorted(zoo.rglob(f"{own}.pt"))), None)  # a name that robustbench chose
+    file = next(iter(sorted(zoo.rglob(f"{zoo_name}.pt"))), None)  # a name that robustbench chose
     digest = "" if file is None else file_digest(file)
-    stated = {"robustbench": own} | ({"sha256": digest} if digest else {}) | selection_facts(outputs, by)
-    folder = runs / f"robustbench-{dataset}-{plain(own)}-{_identity(dataset, digest, stated)}"
+    stated = {"robustbench": zoo_name} | ({"sha256": digest} if digest else {}) | selection_facts(outputs, by)
+    folder = runs / f"robustbench-{dataset}-{plain(zoo_name)}-{_identity(dataset, digest, stated)}"
     return EvaluatedModel(net, dataset, folder, stated, notes=tuple(notes))
 
 

@@ -20,7 +20,7 @@ HOW = (
 
 
 class SelectedOutputs(nn.Module):
-    """The logits of ``net`` for some of its outputs, B×K in the order of ``outputs``, as if it had no others."""
+    """A network's logits for some of its outputs, B×K in the order of ``outputs``, as if it had no others."""
 
     outputs: Tensor
 
@@ -34,7 +34,7 @@ class SelectedOutputs(nn.Module):
 
 
 def classes_of(dataset: str, data_dir: Path | None) -> tuple[int, list[str] | None]:
-    """Return how many classes of ``dataset`` are at hand, and their names where they have some."""
+    """Return how many classes of ``dataset`` are there, and their names where they have some."""
     folder = data_dir or data.default_folder()
     names_of = data.get(dataset).class_names
     if names_of is None:

@@ -1,4 +1,4 @@
-"""What a board still costs: its missing runs, where their data comes from, and hours from a step measured here."""
+"""Estimate what a board still costs: its missing runs, where their data comes from, and hours from a measured step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,11 +14,11 @@ from ..suites import make_suites, resolve_suites
 from .job import Workspace
 
 BATCH = 32
-"""Images of the measured step at most: a batch of the recipe may not fit the machine that only asks."""
+"""Images of the measured step at most: a batch of the recipe may not fit the machine that makes the estimate."""
 
 
 def look_ahead(board: Board, workspace: Workspace, todo: Sequence[Job], device: torch.device) -> dict[str, Any]:
-    """Per setup: cells missing, data, seconds of a baseline step per image, hours for all of its cells.
+    """Estimate, per setup: missing jobs, data, seconds of a baseline step per image, hours for all of its jobs.
 
     The hours are those of one process at the baseline's speed, with a forward pass a third of a step; methods that
     cost more take longer by their cost. ``None`` where the number of images is not known.
@@ -47,7 +47,7 @@ def look_ahead(board: Board, workspace: Workspace, todo: Sequence[Job], device: 
             {
                 "setup": setup.name,
                 "runs": len(jobs),
-                "cells": cells(jobs),
+                "cells": seeds_by_row(jobs),
                 "epochs": runs[0].recipe.epochs,
                 "conditions": conditions,
                 "data": source,
@@ -58,12 +58,12 @@ def look_ahead(board: Board, workspace: Workspace, todo: Sequence[Job], device: 
     return {"board": board.title, "missing": [str(job.path) for job in todo], "setups": setups}
 
 
-def cells(jobs: Sequence[Job]) -> dict[str, list[int]]:
-    """Row → seeds."""
-    found: dict[str, list[int]] = {}
+def seeds_by_row(jobs: Sequence[Job]) -> dict[str, list[int]]:
+    """Return the seeds by row."""
+    seeds: dict[str, list[int]] = {}
     for job in jobs:
-        found.setdefault(job.label, []).append(job.run.seed)
-    return found
+        seeds.setdefault(job.label, []).append(job.run.seed)
+    return seeds
 
 
 def where(dataset: str, workspace: Workspace) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def where(dataset: str, workspace: Workspace) -> dict[str, Any]:
 
 
 def seconds_per_image(run: Run, entry: data.Dataset, device: torch.device) -> float:
-    """Of a training step of the plain baseline with the run's network, on noise: the fastest of three."""
+    """Measure a training step of the plain baseline with the run's network, on noise: the fastest of three."""
     from ..runs.make import make_run
 
     batch = min(BATCH, run.recipe.batch_size)

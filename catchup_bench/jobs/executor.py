@@ -1,4 +1,4 @@
-"""What does a board's jobs: this machine, a Ray cluster, or anything else with these two methods."""
+"""Executors of a board's jobs: this machine, a Ray cluster, or anything else with these two methods."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

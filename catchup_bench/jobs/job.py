@@ -102,7 +102,7 @@ def do_job(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, 
     start = time.monotonic()
     device = choose_device(workspace.device)
     if isinstance(job.run, ExternalNetwork):
-        subject = model_of_external(job.run, workspace.runs, workspace.data_dir, device)
+        model = model_of_external(job.run, workspace.runs, workspace.data_dir, device)
     else:
         folder = train(
             job.run,
@@ -113,10 +113,10 @@ def do_job(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, 
             engine=workspace.engine,
             threads=workspace.threads,
         )
-        subject = trained_model(folder, device)
+        model = trained_model(folder, device)
     suites = resolve_suites(make_suites(job.suites, settings), job.run.dataset.name, workspace.data_dir)
     evaluate(
-        subject,
+        model,
         suites,
         device=device,
         data_dir=workspace.data_dir,
@@ -134,8 +134,8 @@ def job_failure_file(workspace: Workspace, job: Job) -> Path:
 
 def has_failed(workspace: Workspace, job: Job) -> bool:
     path = job_failure_file(workspace, job)
-    told = read_json(path, "failure") if path.exists() else None
-    return isinstance(told, dict) and told.get("digest") == job.run.digest
+    failure = read_json(path, "failure") if path.exists() else None
+    return isinstance(failure, dict) and failure.get("digest") == job.run.digest
 
 
 @dataclass
@@ -152,11 +152,11 @@ class Ledger:
         job_failure_file(self.workspace, job).unlink(missing_ok=True)
         self.progress.finished(job, seconds)
 
-    def fail(self, job: Job, what: str, told: dict[str, Any] | None) -> None:
-        """``told`` is what the run's folder says of a training that failed."""
+    def fail(self, job: Job, what: str, failure: dict[str, Any] | None) -> None:
+        """Note that a job failed; ``failure`` is what the run's folder says of a training that failed."""
         self.failed.append(f"{job.label} seed {job.run.seed}: {what}")
-        if told is not None:
-            write_json(job_failure_file(self.workspace, job), {"digest": job.run.digest, **told})
+        if failure is not None:
+            write_json(job_failure_file(self.workspace, job), {"digest": job.run.digest, **failure})
 
     def close(self) -> list[Job]:
         """The jobs for which there was no time. Raises :class:`RunFailed` when one failed."""

@@ -1,4 +1,4 @@
-"""Connecting to a Ray cluster, and what each run may use of it."""
+"""Connect to a Ray cluster; decide what each run may use of it."""
 
 import math
 import os
@@ -8,7 +8,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
-from ..errors import UsageError, pick
+from ..errors import UsageError
 from ..system.signals import stoppable
 
 PING_SECONDS = 10.0
@@ -36,33 +36,33 @@ class Cluster:
 def parse_cluster(
     on: str, address: str | None, cpus: float | None, gpus: float | None, workers: int | None
 ) -> Cluster | None:
-    """What the options say; ``None`` for this machine without Ray."""
-    if pick("workspace", on, ("local", "ray")) == "ray":
+    """Return the cluster that the options describe; ``None`` for this machine without Ray."""
+    if on == "ray":
         if workers is not None:
             raise UsageError("--workers is for --on local: on Ray, --cpus-per-run and --gpus-per-run say what fits")
         return Cluster(address, 1.0 if cpus is None else cpus, gpus)
-    if any(said is not None for said in (address, cpus, gpus)):
+    if any(value is not None for value in (address, cpus, gpus)):
         raise UsageError("--address, --cpus-per-run and --gpus-per-run are for --on ray")
     return None
 
 
 @contextmanager
 def connect(cluster: Cluster | None, device: str) -> Iterator[Cluster | None]:
-    """The cluster, with its share of GPUs decided; of ``None`` nothing. Without an address, it is the one of
-    ``RAY_ADDRESS`` or of this machine, or else one that is started here and ends with the command. Raises
-    :class:`UsageError` when there is none."""
+    """Connect and yield the cluster, with its share of GPUs decided; yield ``None`` for ``None``. Without an address,
+    it is the one of ``RAY_ADDRESS`` or of this machine, or else one that is started here and ends with the command.
+    Raises :class:`UsageError` when there is none."""
     if cluster is None:
         yield None
         return
     if find_spec("ray") is None:
         raise UsageError("--on ray needs Ray: pip install 'catchup-bench[ray]'")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns; the device is said to every task
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns; every task is given its device
     import ray
 
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):  # where Ray prints the logs of lost nodes
-        own = not ray.is_initialized()
-        if own:
+        started_here = not ray.is_initialized()
+        if started_here:
             address = address_of(cluster)
             try:
                 ping(address)
@@ -73,22 +73,22 @@ def connect(cluster: Cluster | None, device: str) -> Iterator[Cluster | None]:
                     "auto; without it, and without RAY_ADDRESS, one is started here"
                 ) from None
         try:
-            with stoppable():  # Ray has put handlers of its own in workspace
+            with stoppable():  # Ray has replaced the signal handlers
                 yield replace(cluster, gpus=gpus_per_run(cluster, device, ray.cluster_resources()))
         finally:
-            if own:
+            if started_here:
                 ray.shutdown()
 
 
 def address_of(cluster: Cluster) -> str | None:
-    """Where Ray will look: its variable goes before ``auto``."""
+    """Return the address that Ray will use: its environment variable overrides ``auto``."""
     if cluster.address in (None, "auto"):
         return os.environ.get("RAY_ADDRESS") or cluster.address
     return cluster.address
 
 
 def ping(address: str | None) -> None:
-    """Ray would ask an address where nobody listens for minutes. Raises ``OSError``, or ``ValueError``."""
+    """Raise ``OSError`` or ``ValueError`` for an address where nothing listens, which Ray would try for minutes."""
     if address in (None, "auto", "local") or "://" in str(address):
         return
     host, _, port = str(address).rpartition(":")

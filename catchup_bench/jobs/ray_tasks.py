@@ -1,8 +1,8 @@
 """A board's missing runs on a Ray cluster: a task each, with its share of a node's cores and GPUs.
 
-A node needs the same catchup-bench and, at the same paths, the data and the files of strangers' methods; on a shared
-disk the run folders too, and then a run whose node is lost goes on elsewhere from its last state instead of from the
-start. Records come back with the tasks and are written by the one who asked for them.
+A node needs the same catchup-bench and, at the same paths, the data and the files of external methods; on a shared
+disk the run folders too, and then a run whose node is lost is resumed elsewhere from its last state instead of from the
+start. Records come back with the tasks and are written by the command that submitted them.
 """
 
 import json
@@ -27,7 +27,7 @@ from .job import BoardProgress, Deadline, Ledger, Workspace, do_job, training_fa
 from .ray_cluster import Cluster, first_line
 
 TRIES = 5
-"""How often a run is given to another worker when its own is lost."""
+"""How often a run is given to another worker when its worker is lost."""
 
 LOCK_PATIENCE = 120.0
 """Seconds to wait for the lock of a worker that was lost; a file server may hold it that long."""
@@ -41,7 +41,7 @@ GRACE = 5.0
 
 @dataclass(frozen=True)
 class WorkerEnvironment:
-    """What a worker takes over from the command that asked: version, folder, settings of the environment."""
+    """What a worker copies from the command that submitted the task: version, folder, settings of the environment."""
 
     version: str = __version__
     folder: str = field(default_factory=os.getcwd)
@@ -54,7 +54,7 @@ class WorkerEnvironment:
             raise UsageError(f"{socket.gethostname()} has catchup-bench {__version__}, not {self.version}")
         os.environ.update({"CATCHUP_BENCH_WORKERS": str(max(1, int(cpus))), **self.environment})
         if Path(self.folder).is_dir():
-            os.chdir(self.folder)  # the file of a stranger's method may be given relative to it
+            os.chdir(self.folder)  # the file of an external method may be given relative to it
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class TaskResult:
     seconds: float = 0.0
     record: str = ""
     problem: str = ""
-    told: dict[str, Any] | None = None
+    failure: dict[str, Any] | None = None
     out_of_time: bool = False
 
 
 class ProgressActor:
-    """An actor that is told how far the runs are; nothing but the display depends on it."""
+    """An actor that collects how far the runs are; nothing but the display depends on it."""
 
     def __init__(self) -> None:
         self.rows: dict[str, tuple[str, float]] = {}
@@ -85,14 +85,14 @@ class ProgressActor:
 
 
 class ReportingDeadline(Deadline):
-    """Ends a run when the time is over, and tells how far it is; evaluation is taken as its last tenth."""
+    """A deadline that also reports how far a run is; evaluation counts as its last tenth."""
 
     def __init__(self, until: float | None, epochs: int, tell: Callable[[float], object]) -> None:
         super().__init__(until)
         self.epochs, self.tell, self.last = epochs, tell, -math.inf
 
     def start(self, total: int, done: int) -> None:
-        self.tell(0.9 * done / total)  # a run may go on where another worker was
+        self.tell(0.9 * done / total)  # a run may resume where another worker was
 
     def epoch(self, line: dict[str, Any]) -> None:
         if time.monotonic() - self.last >= POLL_SECONDS:
@@ -109,7 +109,7 @@ def run_task(
     environment: WorkerEnvironment,
     display: Any,
 ) -> TaskResult:
-    """The task: train and evaluate one job on the node where this runs."""
+    """Train and evaluate one job, as a task on the node where this runs."""
     where = socket.gethostname()
     epochs = job.run.recipe.epochs if isinstance(job.run, Run) else 1
     deadline = ReportingDeadline(until, epochs, lambda share: display.tell.remote(name_of(job), where, share))
@@ -121,11 +121,11 @@ def run_task(
     except OutOfTime:
         return TaskResult(out_of_time=True)
     except (BenchError, OSError) as err:
-        return TaskResult(problem=f"{err} (on {where})", told=training_failure(workspace, job))
+        return TaskResult(problem=f"{err} (on {where})", failure=training_failure(workspace, job))
 
 
 def retry_while_busy(do: Callable[[], float], deadline: Deadline) -> float:
-    """``do``, again and again while a process that may be dying still holds the run's lock."""
+    """Call ``do``, again and again while a process that may be dying still holds the run's lock."""
     patience = time.monotonic() + LOCK_PATIENCE
     while True:
         try:
@@ -139,6 +139,7 @@ def retry_while_busy(do: Callable[[], float], deadline: Deadline) -> float:
 
 
 def name_of(job: Job) -> str:
+    """Return the name of a job as the display shows it."""
     return f"{job.setup} {job.label} seed {job.run.seed}"
 
 
@@ -151,8 +152,8 @@ def run_on_ray(
     progress: BoardProgress,
     until: float | None = None,
 ) -> list[Job]:
-    """As :func:`.local.run_locally`, on the cluster that is connected. A run whose worker or node is lost is given
-    to another one, :data:`TRIES` times."""
+    """Run jobs as :func:`.local.run_locally` does, on the cluster that is connected. A run whose worker or node is lost
+    is given to another one, :data:`TRIES` times."""
     import ray
 
     progress.start(len(todo))
@@ -211,18 +212,18 @@ def run_on_ray(
     return ledger.close()
 
 
-def settle(ledger: Ledger, job: Job, answer: TaskResult) -> None:
-    if answer.out_of_time:
+def settle(ledger: Ledger, job: Job, result: TaskResult) -> None:
+    if result.out_of_time:
         ledger.left.append(job)
-    elif answer.problem:
-        ledger.fail(job, answer.problem, answer.told)
+    elif result.problem:
+        ledger.fail(job, result.problem, result.failure)
     else:
-        record = parse_record(json.loads(answer.record), ledger.workspace.results / job.path)
-        ledger.finished(job, record, answer.seconds)
+        record = parse_record(json.loads(result.record), ledger.workspace.results / job.path)
+        ledger.finished(job, record, result.seconds)
 
 
 def read_progress(display: Any) -> dict[str, tuple[str, float]]:
-    """What the display was told last; nothing where its node was lost."""
+    """Return what was last reported to the display; nothing where its node was lost."""
     import ray
 
     try:
@@ -242,7 +243,8 @@ def cancel(refs: list[Any], seconds: float = 30.0) -> None:
 
 
 def measure_cost_on_ray(cluster: Cluster, setup: Setup, runs: dict[str, Run], workspace: Workspace) -> dict[str, Any]:
-    """As :func:`catchup_bench.jobs.costs.measure_cost`, on a node and with a GPU that it shares with nobody."""
+    """Measure the cost as :func:`catchup_bench.jobs.costs.measure_cost` does, on a node and with a GPU that it shares
+    with nobody."""
     import ray
 
     task = ray.remote(num_cpus=cluster.cpus, num_gpus=math.ceil(cluster.gpus or 0), max_retries=TRIES)(measure_cost)
@@ -256,7 +258,7 @@ def measure_cost_on_ray(cluster: Cluster, setup: Setup, runs: dict[str, Run], wo
 
 
 def remote_workspace(workspace: Workspace, cluster: Cluster) -> Workspace:
-    """The workspace as a worker sees it, which runs in another folder."""
+    """Return the workspace as a worker sees it, which runs in another folder."""
     data_dir = workspace.data_dir and workspace.data_dir.absolute()
     return replace(
         workspace, runs=workspace.runs.absolute(), data_dir=data_dir, device="cuda" if cluster.gpus else "cpu"
@@ -264,7 +266,7 @@ def remote_workspace(workspace: Workspace, cluster: Cluster) -> Workspace:
 
 
 def unmet(cluster: Cluster, nodes: Sequence[Mapping[str, Any]]) -> str:
-    """What no living node has at all; empty when a run fits on one."""
+    """Return what no living node has at all; empty when a run fits on one."""
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     wanted = {"CPU": cluster.cpus, "GPU": cluster.gpus or 0.0}
     if any(all(has.get(kind, 0) >= n for kind, n in wanted.items()) for has in alive):

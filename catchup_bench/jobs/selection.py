@@ -1,4 +1,4 @@
-"""Which cells of a board a command works on: by method, seed and setup, and a share for each of many machines."""
+"""Choose the jobs of a board to do: by method, seed and setup, and a share for each of many machines."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -16,8 +16,8 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True)
 class Selection:
-    """Empty means all. A ``share`` is taken of the chosen cells of the whole grid, so that it does not depend on what
-    is done already."""
+    """Chosen labels, seeds and setups; an empty set means all. A ``share`` is taken of the chosen jobs of the whole
+    grid, so that it does not depend on what is done already."""
 
     method: frozenset[str] = frozenset()
     seed: frozenset[str] = frozenset()
@@ -25,6 +25,7 @@ class Selection:
     share: Slice = WHOLE
 
     def of(self, jobs: Iterable[Job]) -> list[Job]:
+        """Return the jobs that are chosen, in order."""
         chosen = [
             job
             for job in jobs
@@ -36,7 +37,7 @@ class Selection:
 
 
 def parse(board: Board, words: Sequence[str], share: str = "1/1") -> Selection:
-    """From words such as ``method=catchup,baseline`` and ``seed=0``, and a share ``i/n``.
+    """Parse words such as ``method=catchup,baseline`` and ``seed=0``, and a share ``i/n``.
 
     Raises :class:`UsageError` for another key, or a value that the board does not have.
     """
@@ -56,8 +57,8 @@ def parse(board: Board, words: Sequence[str], share: str = "1/1") -> Selection:
 
 
 def seconds(text: str) -> float:
-    """``90s``, ``9m``, ``2.5h`` or ``1d``."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
-    if not found or not float(found[1]):
+    """Return the seconds of ``90s``, ``9m``, ``2.5h`` or ``1d``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not match or not float(match[1]):
         raise UsageError(f"--time-budget {text}: it takes a number and s, m, h or d, such as 9m or 2.5h")
-    return float(found[1]) * UNITS[found[2]]
+    return float(match[1]) * UNITS[match[2]]

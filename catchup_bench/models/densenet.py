@@ -7,7 +7,7 @@ from .staged import Head, StagedNet
 
 
 def densenet121(num_classes: int, width: int, variant: str, **norm: tuple[float, ...]) -> StagedNet:
-    """DenseNet-121 of growth rate ``width``; a stage is a dense block with the transition behind it, the last one
+    """Build DenseNet-121 of growth rate ``width``; a stage is a dense block with the transition behind it, the last one
     ends before the final BN-ReLU (the hook points of the fine-grained code of Catch-up Mix's authors)."""
     whole = DenseNet(growth_rate=width, num_init_features=2 * width, num_classes=num_classes)
     parts = whole.features

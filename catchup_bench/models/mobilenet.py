@@ -26,7 +26,7 @@ class Inverted(InvertedResidual):  # type: ignore[misc]
 
 
 def mobilenetv2(num_classes: int, width: int, variant: str, **norm: tuple[float, ...]) -> StagedNet:
-    """MobileNetV2 with ``width`` channels after the stem (its multiplier is ``width``/32, channels rounded to 8).
+    """Build MobileNetV2 with ``width`` channels after the stem (its multiplier is ``width``/32, channels rounded to 8).
 
     Eight stages, as Catch-up Mix counts them; the last 1×1 convolution belongs to the head.
     """

@@ -69,7 +69,7 @@ def preactresnet(
     variant: str,
     **norm: tuple[float, ...],
 ) -> StagedNet:
-    """Pre-activation ResNet with a stride-1 3×3 stem, in the three forms found under this name.
+    """Build a pre-activation ResNet with a stride-1 3×3 stem, in the three forms found under this name.
 
     ``B`` (the default here): stem conv-BN-ReLU, activated shortcuts, no BN before pooling (as in the released code of
     AlignMixup, after mixup-cifar10). ``A``: stem conv alone, raw shortcuts, no BN before pooling (Manifold Mixup,

@@ -37,7 +37,7 @@ class PyramidBlock(nn.Module):
 
 
 def pyramidnet(depth: int, num_classes: int, width: int, variant: str, **norm: tuple[float, ...]) -> StagedNet:
-    """PyramidNet for 32 px with ``depth`` bottleneck blocks in each of three stages, as CutMix released it.
+    """Build PyramidNet for 32 px with ``depth`` bottleneck blocks in each of three stages, as CutMix released it.
 
     Planes grow by the same amount with every block, by 15 times ``width`` in all: α = 240 for the published 16.
     """

@@ -53,7 +53,8 @@ def resnet50(**options: object) -> StagedNet:
 
 
 def resnext50(**options: object) -> StagedNet:
-    """32×4d: 32 groups, each 4 channels wide in the first stage. Raises :class:`UsageError` for another width."""
+    """Build ResNeXt-50 32×4d: 32 groups, each 4 channels wide in the first stage. Raises :class:`UsageError` for
+    another width."""
     if options["width"] % 16:  # type: ignore[operator]
         raise UsageError(f"--width {options['width']}: resnext50 has 32 groups, so it takes multiples of 16")
     return resnet(Bottle, (3, 4, 6, 3), groups=32, group_width=4, **options)  # type: ignore[arg-type]
@@ -69,7 +70,7 @@ def resnet(
     group_width: int = 64,
     **norm: tuple[float, ...],
 ) -> StagedNet:
-    """Post-activation ResNet; the maps after every stage are those behind its last ReLU.
+    """Build a post-activation ResNet; the maps after every stage are those behind its last ReLU.
 
     ``stem7`` is torchvision's network for 224 px: 7×7 convolution of stride 2, max-pooling. ``stem3`` is OpenMixup's
     for 32 and 64 px: 3×3 convolution of stride 1, no pooling, and the last BatchNorm of every branch begins at 0.

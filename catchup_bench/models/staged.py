@@ -36,7 +36,7 @@ class StagedNet(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, x: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
-        """Stages ``start`` up to, not including, ``stop``; logits (B×K) when ``stop`` is ``None``."""
+        """Run stages ``start`` up to, not including, ``stop``; return logits (B×K) when ``stop`` is ``None``."""
         if start == 0 and stop != 0:
             x = (x - self.mean) / self.std
         for stage in self.stages[start:stop]:

@@ -7,7 +7,8 @@ from .staged import StagedNet
 
 
 class VGGHead(nn.Module):
-    """The last max-pooling, 7×7 cells and three linear layers; ``features`` gives what enters the last of them."""
+    """The last max-pooling, pooling to 7×7, and three linear layers; ``features`` gives what enters the last of
+    them."""
 
     def __init__(self, channels: int, hidden: int, num_classes: int) -> None:
         super().__init__()
@@ -30,7 +31,7 @@ class VGGHead(nn.Module):
 
 
 def vgg11(num_classes: int, width: int, variant: str, **norm: tuple[float, ...]) -> StagedNet:
-    """VGG-11 without BatchNorm, ``width`` channels in the first layer and 64·``width`` in the hidden linear ones.
+    """Build VGG-11 without BatchNorm, ``width`` channels in the first layer and 64·``width`` in the hidden linear ones.
 
     Each of the eight convolutions is a stage that ends behind its ReLU; a max-pooling opens the stage after it.
     """

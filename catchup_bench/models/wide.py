@@ -28,7 +28,7 @@ class WideBlock(nn.Module):
 
 
 def wrn16_8(num_classes: int, width: int, variant: str, **norm: tuple[float, ...]) -> StagedNet:
-    """WRN-16-8 as AlignMixup and Co-Mixup released it: convolutions with bias, a last BatchNorm of momentum 0.9.
+    """Build WRN-16-8 as AlignMixup and Co-Mixup released it: convolutions with bias, a last BatchNorm of momentum 0.9.
 
     The last stage ends before that BN-ReLU, which belongs to the head; so there are four places to mix at, and the
     methods that read the last map as it is pooled see it behind the BN-ReLU, where AlignMixup's hook is.

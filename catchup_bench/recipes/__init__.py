@@ -61,18 +61,19 @@ class Recipe(BaseModel):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What of the recipe a run's digest covers."""
+        """Return what of the recipe a run's digest covers."""
         defaults = {name: field.default for name, field in type(self).model_fields.items()}
         values = self.model_dump(mode="json")
         return {k: v for k, v in values.items() if k not in self.LATER or v != defaults[k]}
 
     @property
     def look_every(self) -> int:
-        """Epochs between two looks at the test error."""
+        """Return the epochs between two looks at the test error."""
         return max(self.eval_every, math.ceil(self.epochs / self.looks))
 
     def lr_at(self, progress: float) -> float:
-        """Learning rate after ``progress`` epochs. Steps happen between epochs, cosine and warm-up at every step."""
+        """Return the learning rate after ``progress`` epochs. Steps happen between epochs, cosine and warm-up at every
+        step."""
         if progress < self.warmup_epochs:
             return self.lr * progress / self.warmup_epochs
         if self.schedule == "cosine":
@@ -88,7 +89,7 @@ def available() -> list[str]:
 
 
 def load(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
-    """The recipe called ``name`` (or the TOML file at that path) with ``overrides`` applied."""
+    """Load the recipe called ``name`` (or the TOML file at that path) with ``overrides`` applied."""
     values = read_toml(name, "recipe", __package__)
     for comment in ("title", "source"):
         values.pop(comment, None)
@@ -96,6 +97,7 @@ def load(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
 
 
 def validated(values: dict[str, Any], name: str) -> Recipe:
+    """Return the recipe with these values. Raises :class:`UsageError` for an unknown key or a value out of bounds."""
     for key in values:
         pick("recipe key", str(key), Recipe.model_fields)
     try:

@@ -1,4 +1,4 @@
-"""Outcomes in a run's folder, one file per condition: storing, merging, collecting into a record."""
+"""Store, merge and collect into a record the outcomes in a run's folder, one file per condition."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ from .record import Outcome, Record, as_json
 
 
 class Conditions(Protocol):
-    """What of a suite says which outcomes it gives."""
+    """The part of a suite that says which outcomes it gives."""
 
     def conditions(self) -> list[str]: ...
     def protocol(self, condition: str) -> dict[str, Any]: ...
@@ -60,25 +60,25 @@ class Stored(BaseModel):
 def store_outcome(
     folder: Path, condition: str, outcome: Outcome, provenance: dict[str, Any], measured: Measured | None = None
 ) -> None:
-    """Keep the outcome of a condition; each has a file of its own, so that writers do not meet."""
+    """Write the outcome of a condition; each has its own file, so that several processes can write at once."""
     stored = Stored(outcome=outcome, provenance=provenance, measured=measured)
     write_json(RunFolder(folder).outcome(condition), stored.model_dump(mode="json", exclude_none=True))
 
 
 def read_stored(folder: Path) -> dict[str, Stored]:
     """Read all outcomes in ``folder``, by condition. Raises :class:`UsageError` for a file that is none."""
-    found = {}
+    by_condition = {}
     for path in sorted(RunFolder(folder).outcomes.glob("*.json")):
         try:
-            found[path.stem] = Stored.model_validate(read_json(path, "outcome"))
+            by_condition[path.stem] = Stored.model_validate(read_json(path, "outcome"))
         except ValidationError as err:
             raise UsageError(f"{path} is not an outcome: {one_line(err)}") from None
-    return found
+    return by_condition
 
 
 def check_measured(folder: Path, weights: str, images_of: Callable[[str, Outcome], str]) -> None:
     """Raise :class:`UsageError` when an outcome in ``folder`` was measured on other weights, or on other images, than
-    those at hand. ``images_of`` gives the digest of the images of a condition now."""
+    those that are there. ``images_of`` gives the digest of the images of a condition now."""
     for condition, stored in read_stored(folder).items():
         if stored.measured is None:
             continue
@@ -89,8 +89,8 @@ def check_measured(folder: Path, weights: str, images_of: Callable[[str, Outcome
             what = "images"
         if what:
             raise UsageError(
-                f"{RunFolder(folder).outcome(condition)} was measured on other {what} than those at hand now: bring "
-                f"them back, or delete {RunFolder(folder).outcomes} to evaluate anew"
+                f"{RunFolder(folder).outcome(condition)} was measured on other {what} than those there now: bring them "
+                f"back, or delete {RunFolder(folder).outcomes} to evaluate anew"
             )
 
 
@@ -102,33 +102,33 @@ def read_outcomes(folder: Path) -> dict[str, Outcome]:
 def collect_record(folder: Path) -> Record:
     """Make the record of a finished run, or of an external network, from the files of its folder."""
     files = RunFolder(folder)
-    subject = read_run_or_external(folder)
-    of_run = isinstance(subject, Run)
+    source = read_run_or_external(folder)
+    of_run = isinstance(source, Run)
     evaluation = read_json(files.evaluation, "evaluation")
     if not isinstance(evaluation, dict) or not {"checkpoint", "test_sha256"} <= evaluation.keys():
         raise UsageError(f"{files.evaluation} is not an evaluation: delete it and evaluate again")
-    found = read_stored(folder)
+    stored = read_stored(folder)
     evaluated: list[dict[str, Any]] = []
-    for s in found.values():
+    for s in stored.values():
         if s.provenance not in evaluated:
             evaluated.append(s.provenance)
     return Record(
-        run=subject if isinstance(subject, Run) else None,
-        loaded=subject if isinstance(subject, ExternalNetwork) else None,
-        digest=subject.digest,
+        run=source if isinstance(source, Run) else None,
+        loaded=source if isinstance(source, ExternalNetwork) else None,
+        digest=source.digest,
         checkpoint=evaluation["checkpoint"],
         test_sha256=evaluation["test_sha256"],
         training=read_json(files.training, "training summary") if of_run else {},
         evaluated=evaluated,
         outcomes={
             name: s.outcome.model_copy(update={"provenance": evaluated.index(s.provenance)})
-            for name, s in found.items()
+            for name, s in stored.items()
         },
     )
 
 
 def merge_outcomes(into: Path, others: Iterable[Path]) -> list[str]:
-    """Take over into the folder ``into`` what ``others`` evaluated of the same weights; the conditions it took.
+    """Copy into the folder ``into`` what ``others`` evaluated of the same weights; return the conditions copied.
 
     Raises, before anything is written, :class:`UsageError` when weights, test images or protocols are not the same,
     and :class:`VerificationFailed` when two folders disagree about a condition that both have.
@@ -138,14 +138,14 @@ def merge_outcomes(into: Path, others: Iterable[Path]) -> list[str]:
     for other in others:
         if read_json(RunFolder(other).evaluation, "evaluation") != stated:
             raise UsageError(f"{other} evaluated other weights or test images than {into}: they cannot be merged")
-        for name, found in read_stored(other).items():
-            known = whole.setdefault(name, found)
-            if known is found:
-                taken[name] = found
-            elif known.outcome.protocol != found.outcome.protocol:
+        for name, stored in read_stored(other).items():
+            known = whole.setdefault(name, stored)
+            if known is stored:
+                taken[name] = stored
+            elif known.outcome.protocol != stored.outcome.protocol:
                 raise UsageError(f"{name} in {other} is of another protocol: evaluate it anew in one folder")
-            elif known.outcome.bits != found.outcome.bits:
+            elif known.outcome.bits != stored.outcome.bits:
                 raise VerificationFailed(f"{name} in {other} has other outcomes than before, of the same weights")
-    for name, found in taken.items():
-        store_outcome(into, name, found.outcome, found.provenance, found.measured)
+    for name, stored in taken.items():
+        store_outcome(into, name, stored.outcome, stored.provenance, stored.measured)
     return sorted(taken)

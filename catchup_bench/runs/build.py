@@ -1,4 +1,4 @@
-"""From the description of a run to its network and method."""
+"""Build the network and the method of a run from its description."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def build_net(
 
 
 def parameter_count(model: ModelSpec, dataset: str, num_classes: int | None = None) -> int:
-    """How many numbers a network holds, without making it: a stranger's file may claim one of any size."""
+    """Return the number of parameters of a network without making it: an untrusted file may claim any size."""
     with torch.device("meta"):
         net = MODELS[pick("model", model.name, MODELS)].build(
             num_classes=num_classes or data.get(dataset).num_classes, width=model.width, variant=model.variant
@@ -57,7 +57,7 @@ def parameter_count(model: ModelSpec, dataset: str, num_classes: int | None = No
 
 
 def build_method(run: Run) -> Method:
-    """The method with the run's options. Raises as :func:`check_method`."""
+    """Build the method with the run's options. Raises as :func:`check_method_file`."""
     check_method_file(run)
     spec = run.method
     cls = registry.method_class(spec.file or spec.name)
@@ -65,7 +65,8 @@ def build_method(run: Run) -> Method:
 
 
 def check_method_file(run: Run) -> None:
-    """Raises :class:`Changed` when a stranger's file is not the one that the run was made with; it is not run here."""
+    """Raise :class:`Changed` when the file of an external method is not the one that the run was made with. The file is
+    not run."""
     file = run.method.file
     if file is None:
         return
@@ -76,7 +77,7 @@ def check_method_file(run: Run) -> None:
 
 
 def build(run: Run, device: torch.device, num_classes: int | None = None) -> tuple[StagedNet, Method]:
-    """The network and the method bound to it. ``bind`` may add parameters, so it comes before any weights."""
+    """Build the network, and the method bound to it. ``bind`` may add parameters, so it comes before any weights."""
     net = build_net(run.model, run.dataset.name, device, run.seed, num_classes, run.recipe.normalise)
     try:
         with torch.random.fork_rng(devices=[]):

@@ -34,10 +34,10 @@ def save_tensors(state: dict[str, Tensor], run: Run, path: Path, *, epoch: int) 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], Run]:
     """Return the tensors and the run of a file that we wrote. Raises :class:`UsageError` as :func:`read_file`, and for
     a file that says no run."""
-    found, run = read_file(path)
+    state_dicts_of, run = read_file(path)
     if run is None:
         raise UsageError(f"{path} does not say what run it is of")
-    return found[""], run
+    return state_dicts_of[""], run
 
 
 def read_file(path: Path) -> tuple[dict[str, dict[str, Tensor]], Run | None]:
@@ -94,10 +94,10 @@ def load_weights(net: nn.Module, tensors: dict[str, Tensor], path: Path) -> None
 
 def describe_misfit(net: nn.Module, tensors: dict[str, Tensor]) -> str:
     """Return what of ``tensors`` is not as in ``net``, whose own may be on the meta device; nothing when all fit."""
-    own = {k: v for k, v in net.state_dict().items() if not k.startswith("extra.")}
-    missing = [k for k in own if k not in tensors and k not in ("mean", "std") and not k.endswith(COUNTS)]
-    unexpected = [k for k in tensors if k not in own]
-    misfits = [k for k in own if k in tensors and not _fits(tensors[k], own[k])]
+    expected = {k: v for k, v in net.state_dict().items() if not k.startswith("extra.")}
+    missing = [k for k in expected if k not in tensors and k not in ("mean", "std") and not k.endswith(COUNTS)]
+    unexpected = [k for k in tensors if k not in expected]
+    misfits = [k for k in expected if k in tensors and not _fits(tensors[k], expected[k])]
     wrong = [
         f"{len(names)} {how} ({listed(names)})"
         for how, names in (("missing", missing), ("unexpected", unexpected))
@@ -105,15 +105,16 @@ def describe_misfit(net: nn.Module, tensors: dict[str, Tensor]) -> str:
     ]
     if misfits:
         k = misfits[0]
-        example = f"{k} is {tuple(tensors[k].shape)} of {tensors[k].dtype}, not {tuple(own[k].shape)} of {own[k].dtype}"
+        given, wanted = (f"{tuple(t.shape)} of {t.dtype}" for t in (tensors[k], expected[k]))
+        example = f"{k} is {given}, not {wanted}"
         wrong.append(f"{len(misfits)} of another shape or kind ({example}{', …' if misfits[1:] else ''})")
     return "; ".join(wrong)
 
 
-def _fits(given: Tensor, own: Tensor) -> bool:
+def _fits(given: Tensor, expected: Tensor) -> bool:
     """Return whether both are dense numbers of the same shape; precision may differ."""
     plain = given.layout == torch.strided and given.device.type == "cpu" and not given.is_complex()
-    return plain and given.shape == own.shape and given.is_floating_point() == own.is_floating_point()
+    return plain and given.shape == expected.shape and given.is_floating_point() == expected.is_floating_point()
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:

@@ -67,15 +67,15 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
             value = load(path)
     except pickle.UnpicklingError:
         raise UsageError(
-            f"{path} is a pickle of more than tensors and plain values, which can run code when it is opened: "
+            f"{path} is a pickle of more than tensors and plain values, which can run code when it is read: "
             "save the network's state_dict() alone, or convert it to safetensors"
         ) from None
     except Exception as err:  # a damaged archive raises many kinds
         raise UsageError(f"{path} is not a whole PyTorch file ({type(err).__name__}): save or copy it again") from None
-    found = state_dicts(value)
-    if not found:
+    by_name = state_dicts(value)
+    if not by_name:
         raise UsageError(f"{path} holds no state dict but {_contents(value)}: save the network's state_dict()")
-    return found
+    return by_name
 
 
 def state_dicts(value: Any) -> dict[str, dict[str, Tensor]]:
@@ -108,9 +108,9 @@ def _group(value: Mapping[Any, Any]) -> dict[str, dict[str, Tensor]]:
         if not isinstance(key, str) or type(tensor) not in (Tensor, torch.nn.Parameter):
             return {}
         if key not in COUNTERS:
-            own = AVERAGED_PREFIX.match(key)
-            group = groups.setdefault(own[1] if own else "", {})
-            rest = key[own.end() :] if own else key
+            prefix = AVERAGED_PREFIX.match(key)
+            group = groups.setdefault(prefix[1] if prefix else "", {})
+            rest = key[prefix.end() :] if prefix else key
             group[key if rest in group else rest] = tensor.detach()
     return groups
 
@@ -160,17 +160,17 @@ def rename(tensors: Mapping[str, Tensor], table: Mapping[str, str], path: Path) 
 
     Raises :class:`UsageError` when two of them come to the same name.
     """
-    found: dict[str, Tensor] = {}
+    renamed: dict[str, Tensor] = {}
     for key, value in tensors.items():
         name = key
         while prefix := PREFIX.match(name):
             name = name[prefix.end() :]
         constants = CONSTANTS.fullmatch(name)
         name = constants[1] if constants else translate(name, table)
-        if name in found:
+        if name in renamed:
             raise UsageError(f"{path} has two tensors for {listed([name])}: keep the one that is meant")
-        found[name] = value
-    return found
+        renamed[name] = value
+    return renamed
 
 
 def listed(names: list[Any]) -> str:

@@ -21,52 +21,52 @@ class RunFolder:
 
     @property
     def description(self) -> Path:
-        """What the run is: its method, dataset, model, recipe and seed."""
+        """Return the file of what the run is: its method, dataset, model, recipe and seed."""
         return self.path / "run.json"
 
     @property
     def external(self) -> Path:
-        """What the network is, if it was trained elsewhere; then there is no ``run.json``."""
+        """Return the file of what the network is, if it was trained elsewhere; then there is no ``run.json``."""
         return self.path / "loaded.json"
 
     @property
     def metrics(self) -> Path:
-        """A line of JSON per epoch."""
+        """Return the file with a line of JSON per epoch."""
         return self.path / "metrics.jsonl"
 
     @property
     def state(self) -> Path:
-        """What training resumes from; gone when it is finished."""
+        """Return the file that training resumes from; it is gone when training is finished."""
         return self.path / "state.pt"
 
     @property
     def failure(self) -> Path:
-        """Why training failed; absent while it goes on, and when it is finished."""
+        """Return the file that says why training failed; absent while it runs, and when it is finished."""
         return self.path / "failed.json"
 
     @property
     def training(self) -> Path:
-        """How the weights came about: hardware, versions, data."""
+        """Return the file of how the weights were made: hardware, versions, data."""
         return self.path / "training.json"
 
     @property
     def weights(self) -> Path:
-        """The last epoch's weights; they are there when training is finished."""
+        """Return the file of the last epoch's weights; it is there when training is finished."""
         return self.path / "last.safetensors"
 
     @property
     def best(self) -> Path:
-        """The weights of the epoch of lowest test error: stored, never ranked."""
+        """Return the file of the weights of lowest test error: stored, never ranked."""
         return self.path / "best.safetensors"
 
     @property
     def evaluation(self) -> Path:
-        """Which weights were evaluated, on which test images."""
+        """Return the file that says which weights were evaluated, on which test images."""
         return self.path / "evaluation.json"
 
     @property
     def outcomes(self) -> Path:
-        """A folder with a file per condition."""
+        """Return the folder with a file per condition."""
         return self.path / "outcomes"
 
     @property
@@ -82,7 +82,7 @@ class RunFolder:
 
     @property
     def untouched(self) -> bool:
-        """Whether nothing is there but what stands in a run's folder before its first epoch is over."""
+        """Return whether nothing is there but what a run's folder has before its first epoch is over."""
         begun = {self.description.name, self.metrics.name, self.lock.name}
         return {p.name for p in self.path.iterdir()} <= begun and not self.metrics.read_bytes()
 
@@ -114,7 +114,7 @@ def open_run(run: Run, runs: Path) -> Iterator[Path]:
 def check_still_there(folder: Path, of_run: bool = True) -> None:
     """Raise :class:`RunFailed` when the ``folder`` of a run lost its description: it was deleted meanwhile."""
     if of_run and not RunFolder(folder).description.exists():
-        raise RunFailed(f"{folder} was deleted while the run went on: nothing more is written there; train it again")
+        raise RunFailed(f"{folder} was deleted during the run: nothing more is written there; train it again")
 
 
 def read_run(folder: Path) -> Run:

@@ -1,4 +1,4 @@
-"""From words to runs: the one place where defaults, overrides and a method's name become the description of a run."""
+"""Make runs: defaults, overrides and a method's name become the description of a run here and nowhere else."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from .run import DatasetSpec, MethodSpec, ModelSpec, Run
 
 
 def method_spec(name: str, dataset: str, given: dict[str, Any]) -> MethodSpec:
-    """A method with all of its options: defaults, those for the dataset, then what was given."""
-    own = name.rsplit("/", 1)[-1].removesuffix(".py")
-    options = complete_options(registry.method_outline(name), dataset, given, own)
+    """Return a method with all of its options: defaults, those for the dataset, then what was given."""
+    stem = name.rsplit("/", 1)[-1].removesuffix(".py")
+    options = complete_options(registry.method_outline(name), dataset, given, stem)
     if not registry.is_file(name):
-        return MethodSpec(name=own, options=options)
-    return MethodSpec(name=own, options=options, file=name, sha256=registry.source_digest(name))
+        return MethodSpec(name=stem, options=options)
+    return MethodSpec(name=stem, options=options, file=name, sha256=registry.source_digest(name))
 
 
 def model_spec(name: str | None, width: int | None, variant: str | None, dataset: data.Dataset) -> ModelSpec:
@@ -43,7 +43,7 @@ def make_run(
     seed: int = 0,
     settings: dict[str, dict[str, Any]] | None = None,
 ) -> Run:
-    """A run from names and overrides; what is not said is the dataset's default. Raises :class:`UsageError`."""
+    """Make a run from names and overrides; what is not given is the dataset's default. Raises :class:`UsageError`."""
     settings = dict(settings or {})
     dataset = dataset or "digits"
     entry = data.get(dataset)

@@ -14,8 +14,8 @@ ZOO = "robustbench:"
 
 
 class MethodSpec(BaseModel):
-    """``name`` as on the command line (of a file: its stem), all hyper-parameters, and for a stranger's file where it
-    is and its SHA-256."""
+    """``name`` as on the command line (of a file: its stem), all hyper-parameters, and the path and SHA-256 of an
+    external method's file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)
@@ -55,7 +55,7 @@ class Run(BaseModel):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the digest covers: everything but where a stranger's file happens to lie."""
+        """Return what the digest covers: everything but the path of an external method's file."""
         return {**self.model_dump(mode="json", exclude={"method": {"file"}}), "recipe": self.recipe.identity}
 
     @property
@@ -65,7 +65,7 @@ class Run(BaseModel):
 
     @property
     def folder(self) -> str:
-        """Name of the run's folder: readable first, unique by its digest."""
+        """Return the name of the run's folder: readable first, unique by its digest."""
         return f"{plain(self.dataset.name)}-{self.model.label}-{self.method.name}-s{self.seed}-{self.digest}"
 
 
@@ -103,7 +103,7 @@ class ExternalNetwork(BaseModel):
 
 
 def plain(name: str) -> str:
-    """``name`` as part of a folder's name."""
+    """Return ``name`` as part of a folder's name."""
     return "".join(c if c.isalnum() else "_" for c in name)
 
 

@@ -29,7 +29,7 @@ GROUPS = {"robustness": ("clean", "fgsm", "corruption", "deformation")}
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a suite is given: the network, the test images in official order, and what the dataset says of them.
+    """The input of a suite: the network, the test images in official order, and what the dataset says of them.
     ``captured`` makes its passes where they are captured; attacks need the gradient, and take ``net``. ``key`` is what
     random numbers are keyed by: what the whole test set is, see :func:`catchup_bench.data.stream_key`."""
 
@@ -49,7 +49,7 @@ class Context:
 
     @torch.inference_mode()
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of a batch, B×K, on the device."""
+        """Return the logits of a batch, B×K, on the device."""
         logits: Tensor = (self.net if self.captured is None else self.captured)(x)
         return logits
 
@@ -72,68 +72,71 @@ class Suite(ABC):
     """Raised when the same options come to mean something else."""
 
     def resolve(self, dataset: str, data_dir: Path) -> Self:
-        """The suite with what depends on the files at hand decided."""
+        """Return the suite with what depends on the files that are there decided."""
         return self
 
     @abstractmethod
     def conditions(self) -> list[str]:
-        """Names of the conditions, each with its own outcome."""
+        """Return the names of the conditions, each with its own outcome."""
 
     def passes(self, condition: str) -> float:
-        """Forward and backward passes per image that the condition takes, roughly: to tell the time left."""
+        """Return roughly how many forward and backward passes the condition takes per image, to estimate the time
+        left."""
         return 1
 
     @abstractmethod
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor | Found]]:
-        """(condition, bits) for each of ``conditions``, as soon as each is finished; bits are bool of length N."""
+        """Yield (condition, bits) for each of ``conditions``, as soon as each is finished; bits are bool of length
+        N."""
 
     def images_digest(self, context: Context, condition: str) -> str:
-        """SHA-256 of the images that ``condition`` is measured on: an outcome belongs to them."""
+        """Return the SHA-256 of the images that ``condition`` is measured on: an outcome belongs to them."""
         return context.images.digest()
 
     def protocol(self, condition: str) -> dict[str, Any]:
-        """What two outcomes of ``condition`` must share to stand in one column."""
+        """Return what two outcomes of ``condition`` must share to stand in one column."""
         return {"version": self.version, **asdict(self)}
 
     def summary(self) -> dict[str, list[str]]:
-        """What to show of the outcomes: the name of a row → the conditions whose errors it is the mean of."""
+        """Return what to show of the outcomes: the name of a row → the conditions whose errors it is the mean of."""
         return {condition: [condition] for condition in self.conditions()}
 
     def figures(self, outcomes: dict[str, Outcome]) -> dict[str, float]:
-        """Numbers other than errors to show of the outcomes: the name of a row, with its unit → the number."""
+        """Return numbers other than errors to show of the outcomes: the name of a row, with its unit → the number."""
         return {}
 
     @classmethod
     def contradictions(cls, outcome: Outcome) -> list[str]:
-        """Which numbers in ``outcome.values`` are not what the rest of it gives: for verification."""
+        """Return which numbers in ``outcome.values`` are not what the rest of it gives, for verification."""
         return []
 
     @classmethod
     def options_of(cls, protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """The options that give conditions of these protocols again: the inverse of :meth:`protocol`."""
+        """Return the options that give conditions of these protocols again: the inverse of :meth:`protocol`."""
         return {k: v for k, v in protocols[0].items() if k != "version"}
 
 
 def correct(context: Context, change: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None) -> Tensor:
-    """Bits of the whole test set, each batch passed through ``change(x, y, index)`` first.
+    """Return the bits of the whole test set, each batch passed through ``change(x, y, index)`` first.
 
     Bits stay on the device until all batches are done: one transfer, no waiting in between.
     """
-    found = []
+    bits = []
     for x, y, index in batches(context.images, context.batch_size, context.device):
         x = x if change is None else change(x, y, index)
-        found.append(context.forward(x).argmax(1) == y)
-    return fetch(found)
+        bits.append(context.forward(x).argmax(1) == y)
+    return fetch(bits)
 
 
 def fetch(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """What the batches of a condition left on the device, as one tensor on the CPU. Nothing else that a suite does with
-    the outputs of a network may wait for the device."""
+    """Return what the batches of a condition left on the device, as one tensor on the CPU. Nothing else that a suite
+    does with the outputs of a network may wait for the device."""
     return torch.cat(list(parts), dim).cpu()
 
 
 def balanced(context: Context, count: int, option: str = "images") -> Images:
-    """``count`` test images, the same number of every class, fixed by hash; all for 0. ``option`` asked for them."""
+    """Return ``count`` test images, the same number of every class, fixed by hash; all for 0. Errors name
+    ``option``."""
     images, dataset = context.images, context.dataset
     if count == 0:
         return images
@@ -146,18 +149,19 @@ def balanced(context: Context, count: int, option: str = "images") -> Images:
 
 
 def make_suites(wanted: Iterable[str], settings: dict[str, dict[str, Any]]) -> dict[str, Suite]:
-    """Suites by name, groups taken apart, with ``settings`` as their options."""
-    found: dict[str, Suite] = {}
+    """Make suites by name, with ``settings`` as their options; the name of a group stands for its members."""
+    suites: dict[str, Suite] = {}
     for name in wanted:
         pick("suite", name, [*suite_names(), *GROUPS])
         for member in GROUPS.get(name, (name,)):
             cls = suite_class(member)
-            found[member] = cls(**complete_options(cls, None, settings.get(member, {}), member))
-    return found
+            suites[member] = cls(**complete_options(cls, None, settings.get(member, {}), member))
+    return suites
 
 
 def resolve_suites(suites: dict[str, Suite], dataset: str, data_dir: Path | None) -> dict[str, Suite]:
-    """The suites with what depends on the files at hand decided, such as which corrupted images they use."""
+    """Return the suites with what depends on the files that are there decided, such as which corrupted images they
+    use."""
     return {name: suite.resolve(dataset, data_dir or data.default_folder()) for name, suite in suites.items()}
 
 

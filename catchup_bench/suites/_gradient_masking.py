@@ -1,4 +1,4 @@
-"""What makes the number of a gradient attack believable, measured beside it.
+"""Checks that make the number of a gradient attack believable, measured beside it.
 
 A network can look robust because its gradient is zero or useless. So an attack is compared with noise of the same
 size, and with a loss that does not saturate. What follows from outcomes alone is in
@@ -37,12 +37,12 @@ class Seen:
 
     @property
     def error(self) -> float:
-        """Top-1 error in percent."""
+        """Return the top-1 error in percent."""
         return 100 * (1 - float(self.bits.double().mean()))
 
 
 def check_eps(eps: Sequence[float]) -> None:
-    """Raises :class:`ValueError` unless all are radii of the l∞ ball in 1/255.
+    """Raise :class:`ValueError` unless all are radii of the l∞ ball in 1/255.
 
     Below 1 they must be eighths: no k/255 is one, so that a radius in pixels of [0,1] is not taken for one in 1/255.
     """
@@ -54,7 +54,7 @@ def check_eps(eps: Sequence[float]) -> None:
 
 
 def check_step(step: float) -> None:
-    """Raises :class:`ValueError` unless it is the step of an attack in 1/255, and surely not in pixels of [0,1]."""
+    """Raise :class:`ValueError` unless it is the step of an attack in 1/255, and surely not in pixels of [0,1]."""
     if not (math.isfinite(step) and 0 < step <= 255):
         raise ValueError(f"step = {step} is not allowed: it takes a number above 0, at most 255, in 1/255")
     if step < 0.1:
@@ -69,7 +69,7 @@ def in_levels(fraction: float) -> str:
 
 
 def sweep(context: Context, eps: Sequence[float], direction: Direction) -> list[Seen]:
-    """The network on clip(x + ε·direction, 0, 1) for each ε in 1/255, from one direction per batch."""
+    """Evaluate the network on clip(x + ε·direction, 0, 1) for each ε in 1/255, from one direction per batch."""
     right: list[list[Tensor]] = [[] for _ in eps]
     losses: list[list[Tensor]] = [[] for _ in eps]
     still = []
@@ -85,7 +85,8 @@ def sweep(context: Context, eps: Sequence[float], direction: Direction) -> list[
 
 
 def margin_sign(net: nn.Module) -> Direction:
-    """Up the margin, the largest wrong logit minus the true one: its gradient does not vanish with confidence."""
+    """Return the direction that increases the margin, the largest wrong logit minus the true one: its gradient does not
+    vanish with confidence."""
 
     def direction(x: Tensor, y: Tensor, index: Tensor) -> Tensor:
         x = x.clone().requires_grad_()
@@ -97,7 +98,7 @@ def margin_sign(net: nn.Module) -> Direction:
 
 
 def random_sign(key: str) -> Direction:
-    """Noise that knows nothing of the network: a fair coin per pixel and channel, fixed by ``key``."""
+    """Return noise that knows nothing of the network: a fair coin per pixel and channel, fixed by ``key``."""
 
     def direction(x: Tensor, y: Tensor, index: Tensor) -> Tensor:
         coins = uniform(x, index, "random-sign-v1", key)
@@ -107,7 +108,7 @@ def random_sign(key: str) -> Direction:
 
 
 def uniform(x: Tensor, index: Tensor, *key: str | int) -> Tensor:
-    """Like x, uniform in [-1, 1): each image's draw depends on ``key`` and its index alone.
+    """Draw a tensor like x, uniform in [-1, 1): each image's draw depends on ``key`` and its index alone.
 
     A stream per image, since a block of 500 (:func:`catchup_bench.seeds.per_image`) of large images fills the memory.
     """

@@ -53,12 +53,12 @@ class AutoAttack(Suite):
         return DEFAULT_EPS[self.norm] if self.eps is None else self.eps
 
     def conditions(self) -> list[str]:
-        """One, with another name for every other protocol."""
+        """Return one name, another for every other protocol."""
         marks = ((f"-n{self.images}", self.images), (f"-seed{self.seed}", self.seed))
         return [f"autoattack-{self.norm.lower()}-{self.radius:g}" + "".join(mark for mark, on in marks if on)]
 
     def passes(self, condition: str) -> float:
-        """As if few images withstood the first of the four attacks."""
+        """Return the number of passes as if few images withstood the first of the four attacks."""
         return 400
 
     def protocol(self, condition: str) -> dict[str, Any]:
@@ -69,15 +69,15 @@ class AutoAttack(Suite):
         images = balanced(context, count, "autoattack.images")
         stated = {"index": images.index.tolist()} if count else {}
         for condition in conditions:
-            found = self.attack(context, images)
-            yield condition, Found(found.bits, {**found.values, **stated})
+            attacked = self.attack(context, images)
+            yield condition, Found(attacked.bits, {**attacked.values, **stated})
 
     def attack(self, context: Context, images: Images) -> Found:
         # contiguous, since the library takes views that channels_last does not allow
         x = to_unit(images.x).contiguous()
         attack = self.attacker(context, x)
         devices = [context.device] if context.device.type == "cuda" else []
-        with noted() as notes, torch.random.fork_rng(devices):
+        with collected_warnings() as notes, torch.random.fork_rng(devices):
             _, predicted = attack.run_standard_evaluation(x, images.y, batch_size=batch_size(images))
         values: dict[str, Any] = {"attacks": attack.attacks_to_run, "target_classes": attack.fab.n_target_classes}
         if notes:
@@ -87,7 +87,7 @@ class AutoAttack(Suite):
         return Found(predicted.cpu() == images.y, values)
 
     def attacker(self, context: Context, x: torch.Tensor) -> Any:
-        """The library's object, set to the network's number of classes."""
+        """Return the library's object, set to the network's number of classes."""
         from pyautoattack import AutoAttack as Library
 
         eps = self.radius / 255 if self.norm == "Linf" else self.radius
@@ -101,14 +101,14 @@ class AutoAttack(Suite):
 
 
 def batch_size(images: Images) -> int:
-    """The authors' 250 at 32 px, fewer of larger images; never what happens to fit the device."""
+    """Return the batch size: the authors' 250 at 32 px, fewer of larger images, whatever fits the device."""
     pixels = images.x.shape[1] * images.x.shape[2]
     return max(8, min(250, 250 * 32 * 32 // pixels))
 
 
 @contextmanager
-def noted() -> Iterator[list[str]]:
-    """The warnings that the library logs, without its pointer to a file of its own."""
+def collected_warnings() -> Iterator[list[str]]:
+    """Collect the warnings that the library logs, without the file that they refer to."""
     notes: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: notes.append(record.getMessage().split(" See ")[0])  # type: ignore[method-assign]
@@ -123,6 +123,6 @@ def noted() -> Iterator[list[str]]:
 
 
 def serious(note: str, n: int) -> bool:
-    """Whether a warning makes the outcome suspicious; a few points without a gradient do not."""
+    """Return whether a warning makes the outcome suspicious; a few points without a gradient do not."""
     words = note.split()
     return "zero gradient" not in note or int(words[2]) > ZERO_SHARE * n

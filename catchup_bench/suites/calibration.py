@@ -36,25 +36,25 @@ class Calibration(Suite):
 
     @classmethod
     def contradictions(cls, outcome: Outcome) -> list[str]:
-        """The calibration error and the accuracy, against the points of the diagram."""
+        """Compare the calibration error and the accuracy with the points of the diagram."""
         try:
             points, stated = outcome.values["points"], outcome.values["ece"]
             again, right = ece(points), sum(p["n"] * p["accuracy"] for p in points)
             n = sum(p["n"] for p in points)
         except (KeyError, TypeError, ZeroDivisionError):
             return ["its points are damaged"]
-        found = []
+        problems = []
         if not isinstance(stated, int | float) or not math.isclose(stated, again, rel_tol=1e-9, abs_tol=1e-9):
-            found.append(f"ece is stated as {stated}, its points give {again}")
+            problems.append(f"ece is stated as {stated}, its points give {again}")
         if n != outcome.n or round(right) != outcome.correct:
-            found.append(f"its points are of {right:.0f} of {n} right, its bits of {outcome.correct} of {outcome.n}")
-        return found
+            problems.append(f"its points are of {right:.0f} of {n} right, its bits of {outcome.correct} of {outcome.n}")
+        return problems
 
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
-        found = []
+        parts = []
         for x, y, _ in batches(context.images, context.batch_size, context.device):
-            found.append(per_image(context.forward(x), y))
-        confidence, right, surprise, brier = fetch(found, 1)
+            parts.append(per_image(context.forward(x), y))
+        confidence, right, surprise, brier = fetch(parts, 1)
         bits = right.bool()
         points = reliability(confidence, bits, self.bins)
         values = {"ece": ece(points), "nll": float(surprise.mean()), "brier": float(brier.mean()), "points": points}
@@ -62,7 +62,7 @@ class Calibration(Suite):
             yield condition, Found(bits, values)
 
     def summary(self) -> dict[str, list[str]]:
-        """Nothing: the error is that of ``clean``."""
+        """Return nothing: the error is that of ``clean``."""
         return {}
 
     def figures(self, outcomes: dict[str, Outcome]) -> dict[str, float]:
@@ -71,7 +71,7 @@ class Calibration(Suite):
 
 
 def per_image(logits: Tensor, y: Tensor) -> Tensor:
-    """4×N in float64: confidence, whether right, -log p of the true class, and the Brier score."""
+    """Return 4×N in float64: confidence, whether right, -log p of the true class, and the Brier score."""
     log_p = logits.double().log_softmax(1)
     p, true = log_p.exp(), y[:, None]
     surprise = -log_p.gather(1, true)[:, 0]
@@ -80,12 +80,12 @@ def per_image(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def reliability(confidence: Tensor, right: Tensor, bins: int) -> list[dict[str, Any]]:
-    """Mean confidence and accuracy, both from 0 to 1, of the images in each bin that has any."""
+    """Return mean confidence and accuracy, both from 0 to 1, of the images in each bin that has any."""
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
-    place = torch.bucketize(confidence, edges[1:-1])  # the first edge that is not below: bins are (l, r]
+    bin_of = torch.bucketize(confidence, edges[1:-1])  # the first edge that is not below: bins are (l, r]
     points = []
-    for i in place.unique().tolist():
-        inside = place == i
+    for i in bin_of.unique().tolist():
+        inside = bin_of == i
         points.append(
             {
                 "low": float(edges[i]),
@@ -99,6 +99,6 @@ def reliability(confidence: Tensor, right: Tensor, bins: int) -> list[dict[str, 
 
 
 def ece(points: list[dict[str, Any]]) -> float:
-    """Expected calibration error in percent: the mean gap of the points, weighted by their images."""
+    """Return the expected calibration error in percent: the mean gap of the points, weighted by their images."""
     n = sum(p["n"] for p in points)
     return 100 * sum(p["n"] * abs(p["accuracy"] - p["confidence"]) for p in points) / n

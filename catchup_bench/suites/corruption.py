@@ -19,9 +19,9 @@ from . import Context, Suite, balanced, correct
 class Corruption(Suite):
     """The published arrays of CIFAR-10-C and CIFAR-100-C where they are, otherwise the same corruptions generated.
 
-    ``source`` says which (``auto`` decides by the files at hand); ``frost`` whether the five published pictures or a
+    ``source`` says which (``auto``: by the files that are there); ``frost`` whether the five published pictures or a
     procedural stand-in make the frost. ``images`` above 0 takes that many test images, the same of every class, instead
-    of all. What is not the published protocol has condition names of its own.
+    of all. What is not the published protocol has other condition names.
     """
 
     about = "19 corruptions × 5 severities, published arrays or generated"
@@ -99,7 +99,8 @@ class Corruption(Suite):
             yield condition, correct(replace(context, images=replace(images, x=corrupted)))
 
     def images_digest(self, context: Context, condition: str) -> str:
-        """Of published arrays: SHA-256 of the file, with the digest of the test images whose labels they have."""
+        """Return, of published arrays, the SHA-256 of the file with the digest of the test images whose labels they
+        have."""
         own = context.images.digest()
         if self.source != "official":
             return own
@@ -108,7 +109,7 @@ class Corruption(Suite):
         return hashlib.sha256(f"{own} {arrays.digest(name)}".encode()).hexdigest()
 
     def corrupt(self, context: Context, name: str, severity: int, bank: textures.Textures | None) -> Tensor:
-        """The images of ``context`` corrupted, from the disk if they were made before."""
+        """Return the images of ``context`` corrupted, from the disk if they were made before."""
         images = context.images
         key = (
             cache.code_digest("corruptions"),
@@ -133,7 +134,7 @@ class Corruption(Suite):
         )
 
     def summary(self) -> dict[str, list[str]]:
-        """Per severity, per type, per group, and the means over the 15 common and all 19 types."""
+        """Return the rows: per severity, per type, per group, and the means over the 15 common and all 19 types."""
         rows = {f"severity {s}": [f"{n}-{s}{self.suffix(n)}" for n in self.types] for s in self.severities}
         for name in self.types:
             rows[name] = [f"{name}-{s}{self.suffix(name)}" for s in self.severities]

@@ -51,7 +51,8 @@ class Deformation(Suite):
 
     @property
     def suffix(self) -> str:
-        """Conditions of another protocol have another name, so that no outcome takes the place of another's."""
+        """Return the ending of the condition's name: another protocol has another name, so that no outcome replaces
+        another's."""
         marks = (("black", self.fill == "black"), ("out", self.zoom == "out"), (f"seed{self.seed}", self.seed != 0))
         return "".join(f"-{mark}" for mark, on in marks if on)
 
@@ -68,7 +69,7 @@ class Deformation(Suite):
             yield condition, correct(context, deform)
 
     def matrices(self, name: str, key: str, index: Sequence[int]) -> npt.NDArray[np.float64]:
-        """N×2×2, from output to input coordinates."""
+        """Return the matrices, N×2×2, from output to input coordinates."""
         if name in ZOOMS:
             factor = ZOOMS[name] if self.zoom == "in" else 1 / ZOOMS[name]
             return np.broadcast_to(np.eye(2) * factor, (len(index), 2, 2)).copy()
@@ -80,7 +81,7 @@ class Deformation(Suite):
 
 
 def warp(x: Tensor, matrices: npt.NDArray[np.float64], fill: Tensor) -> Tensor:
-    """Images B×3×H×W whose output pixel p is the input pixel nearest to Mp + (c - Mc), ``fill`` outside.
+    """Return images B×3×H×W whose output pixel p is the input pixel nearest to Mp + (c - Mc), ``fill`` outside.
 
     Half-way coordinates round up, in float64: zooms by 0.8 and 1.2 meet exact halves, which other roundings move.
     """

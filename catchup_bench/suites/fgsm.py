@@ -45,16 +45,16 @@ class FGSM(Suite):
 
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
         eps = [_eps(condition) for condition in conditions]
-        found = sweep(context, eps, gradient_sign(context))
+        passes_seen = sweep(context, eps, gradient_sign(context))
         noise = sweep(context, eps, random_sign(context.key))
-        masked = found[0].still > ZERO_SHARE * len(context.images)
+        masked = passes_seen[0].still > ZERO_SHARE * len(context.images)
         margin = sweep(context, eps, margin_sign(context.net)) if masked else [None] * len(eps)
-        for condition, seen, by_noise, by_margin in zip(conditions, found, noise, margin, strict=True):
+        for condition, seen, by_noise, by_margin in zip(conditions, passes_seen, noise, margin, strict=True):
             yield condition, Found(seen.bits, values(seen, by_noise, by_margin))
 
 
 def gradient_sign(context: Context) -> Direction:
-    """The sign of the gradient of the mean cross-entropy, as torchattacks finds it.
+    """Return the sign of the gradient of the mean cross-entropy, as torchattacks finds it.
 
     A step of ±1 in pixels of [0,1] ends at 0 or 1 wherever there is a gradient, so that the difference of both ends is
     its sign, exactly. Any ε can then be stepped from the one gradient that torchattacks computed.
@@ -72,17 +72,17 @@ def gradient_sign(context: Context) -> Direction:
 
 
 def values(seen: Seen, noise: Seen, margin: Seen | None) -> dict[str, Any]:
-    """What is stored beside the bits; ``suspicious`` only where a check fails."""
-    found: dict[str, Any] = {"loss": seen.loss, "zero_gradients": seen.still, "random_sign_error": noise.error}
+    """Return what is stored beside the bits; ``suspicious`` only where a check fails."""
+    stored: dict[str, Any] = {"loss": seen.loss, "zero_gradients": seen.still, "random_sign_error": noise.error}
     suspicious = []
     if margin is not None:
-        found["margin_error"] = margin.error
+        stored["margin_error"] = margin.error
         suspicious.append(
             f"{seen.still} of {len(seen.bits)} gradients are zero; attacking the logit margin: {margin.error:.2f} %"
         )
     if noise.error > seen.error + POINTS or noise.loss > seen.loss:
         suspicious.append(f"random signs are no weaker: error {noise.error:.2f} %, loss {noise.loss:.3g}")
-    return found | ({"suspicious": suspicious} if suspicious else {})
+    return stored | ({"suspicious": suspicious} if suspicious else {})
 
 
 def _eps(condition: str) -> float:

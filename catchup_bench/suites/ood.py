@@ -62,7 +62,7 @@ class OOD(Suite):
 
     @property
     def only_shared(self) -> bool:
-        """Whether only the classes that both datasets have are known."""
+        """Return whether only the classes that both datasets have are known."""
         return self.inside == "shared" or (self.inside == "auto" and self.out == IMAGENET_O)
 
     def resolve(self, dataset: str, data_dir: Any) -> Self:
@@ -87,7 +87,7 @@ class OOD(Suite):
 
     @classmethod
     def contradictions(cls, outcome: Outcome) -> list[str]:
-        """Every metric, and the numbers of images, against what the stored scores give."""
+        """Compare every metric, and the numbers of images, with what the stored scores give."""
         try:
             again = stated_by(outcome.values["scores"])
             stated = {key: outcome.values[key] for key in again}
@@ -97,7 +97,7 @@ class OOD(Suite):
         return [f"{name} is stated as {b}, its scores give {a}" for name, a, b in pairs if not _same(a, b)]
 
     def images_digest(self, context: Context, condition: str) -> str:
-        """SHA-256 of the digests of both test sets."""
+        """Return the SHA-256 of the digests of both test sets."""
         outside = data.load(self.out, "test", context.data_dir)
         return hashlib.sha256(f"{context.images.digest()} {outside.digest()}".encode()).hexdigest()
 
@@ -128,7 +128,7 @@ class OOD(Suite):
         return labels
 
     def summary(self) -> dict[str, list[str]]:
-        """Nothing: the error is that of ``clean``."""
+        """Return nothing: the error is that of ``clean``."""
         return {}
 
     def figures(self, outcomes: dict[str, Outcome]) -> dict[str, float]:
@@ -138,23 +138,24 @@ class OOD(Suite):
 
 
 def score(context: Context, images: Images, shared: Tensor | None = None) -> tuple[Tensor, dict[str, Array]]:
-    """Whether each image is classified rightly, and its scores, with ``msp`` over the classes ``shared`` alone."""
+    """Return whether each image is classified rightly, and its scores, with ``msp`` over the classes ``shared``
+    alone."""
     size = context.images.x.shape[1:3]
     columns = None if shared is None else to_device(shared, context.device)
-    right, found = [], []
+    right, parts = [], []
     for x, y, _ in batches(images, context.batch_size, context.device):
         if x.shape[2:] != size:
             x = F.interpolate(x, tuple(size), mode="bilinear", antialias=True)
         logits = context.forward(x)
         right.append(logits.argmax(1) == y)
-        found.append(strangeness(logits, columns))
-    scores = {name: fetch([part[name] for part in found]).numpy() for name in found[0]}
+        parts.append(strangeness(logits, columns))
+    scores = {name: fetch([part[name] for part in parts]).numpy() for name in parts[0]}
     return fetch(right), scores
 
 
 def strangeness(logits: Tensor, shared: Tensor | None = None) -> dict[str, Tensor]:
-    """Float32 scores that grow with strangeness; ``msp`` knows no class but those ``shared``, as if the network had no
-    other output. Raises :class:`UsageError` for half precision: it ties the scores of confident images."""
+    """Return float32 scores that grow with strangeness; ``msp`` knows no class but those ``shared``, as if the network
+    had no other output. Raises :class:`UsageError` for half precision: it ties the scores of confident images."""
     if logits.dtype != torch.float32:
         raise UsageError(f"out-of-distribution scores need a model with float32 outputs; these are {logits.dtype}")
     log_p = logits.log_softmax(1)
@@ -167,7 +168,7 @@ def strangeness(logits: Tensor, shared: Tensor | None = None) -> dict[str, Tenso
 
 
 def metrics(inside: npt.NDArray[Any], outside: npt.NDArray[Any]) -> dict[str, float]:
-    """In percent, for scores that grow with strangeness; they are compared in float64.
+    """Compute the metrics in percent, for scores that grow with strangeness; they are compared in float64.
 
     FPR95 is the share of ``inside`` that is flagged at the threshold whose recall of ``outside`` is the closest to
     0.95, ties as in the code of ImageNet-O's authors, or the first that is at least 0.95, as in OpenOOD.
@@ -180,23 +181,23 @@ def metrics(inside: npt.NDArray[Any], outside: npt.NDArray[Any]) -> dict[str, fl
     is_out = np.repeat([0, 1], [len(inside), len(outside)])
     flagged, recall, _ = roc_curve(is_out, strange, drop_intermediate=False)
     down = slice(int(np.argmax(recall == 1)), None, -1)  # from full recall downwards, so that ties go to the higher
-    found = {
+    shares = {
         "auroc": roc_auc_score(is_out, strange),
         "aupr_out": average_precision_score(is_out, strange),
         "aupr_in": average_precision_score(1 - is_out, -strange),
         "fpr95_closest": flagged[down][np.argmin(np.abs(recall[down] - RECALL))],
         "fpr95_at_least": flagged[np.argmax(recall >= RECALL)],
     }
-    return {name: 100 * float(value) for name, value in found.items()}
+    return {name: 100 * float(value) for name, value in shares.items()}
 
 
 def metrics_of(packed: dict[str, dict[str, str]]) -> dict[str, dict[str, float]]:
-    """The metrics of an outcome from its stored scores, whether just found or read from a record."""
+    """Compute the metrics of an outcome from its stored scores, whether new or read from a record."""
     return {name: metrics(unpack(sides["in"]), unpack(sides["out"])) for name, sides in packed.items()}
 
 
 def stated_by(packed: dict[str, dict[str, str]]) -> dict[str, Any]:
-    """What an outcome states that follows from its stored scores."""
+    """Return what an outcome states that follows from its stored scores."""
     sizes = {(len(unpack(sides["in"])), len(unpack(sides["out"]))) for sides in packed.values()}
     if len(sizes) != 1:
         raise ValueError("the scores are of different numbers of images")
@@ -205,7 +206,7 @@ def stated_by(packed: dict[str, dict[str, str]]) -> dict[str, Any]:
 
 
 def _pairs(name: str, again: Any, stated: Any) -> Iterator[tuple[str, Any, Any]]:
-    """(name, a, b) of the numbers at the same places of two nested dictionaries."""
+    """Yield (name, a, b) of the numbers under the same keys of two nested dictionaries."""
     if not isinstance(again, dict):
         yield name, again, stated
         return
@@ -216,12 +217,13 @@ def _pairs(name: str, again: Any, stated: Any) -> Iterator[tuple[str, Any, Any]]
 
 
 def _same(a: float, b: Any) -> bool:
-    """Up to the last digits, which another version of scikit-learn may round otherwise."""
+    """Return whether they are equal up to the last digits, which another version of scikit-learn may round
+    otherwise."""
     return isinstance(b, int | float) and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9)
 
 
 def pack(scores: Array) -> str:
-    """Little-endian float32, base64."""
+    """Pack scores as little-endian float32 in base64."""
     return base64.b64encode(scores.astype("<f4").tobytes()).decode()
 
 

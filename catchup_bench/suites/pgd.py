@@ -21,7 +21,7 @@ class PGD(Suite):
     ``eps`` and ``step`` are in 1/255; a step of 1 suits a ball of 4, a much larger one needs longer or more steps.
     The start is uniform in the ball, drawn per image and restart from ``seed``. An image counts as right only if it is
     right at the last iterate of every restart. ``images`` above 0 takes that many test images, the same of every
-    class, instead of all. What is not the default protocol has condition names of its own. Beside the bits stands
+    class, instead of all. What is not the default protocol has other condition names. Beside the bits stands
     ``loss``, the mean over images of the largest cross-entropy of a restart, in nats.
     """
 
@@ -50,7 +50,8 @@ class PGD(Suite):
 
     @property
     def suffix(self) -> str:
-        """Conditions of another protocol have another name, so that no outcome takes the place of another's."""
+        """Return the ending of the condition's name: another protocol has another name, so that no outcome replaces
+        another's."""
         marks = (
             (f"step{self.step:g}", self.step != 1),
             (f"s{self.steps}", self.steps != 20),
@@ -75,12 +76,13 @@ class PGD(Suite):
         stated = {"index": images.index.tolist()} if self.images else {}
         for condition in conditions:
             attack = self.attack(replace(context, images=images), self.radius(condition) / 255)
-            found = [attack(*batch) for batch in batches(images, context.batch_size, context.device)]
-            right, loss = (fetch(part) for part in zip(*found, strict=True))
+            attacked = [attack(*batch) for batch in batches(images, context.batch_size, context.device)]
+            right, loss = (fetch(part) for part in zip(*attacked, strict=True))
             yield condition, Found(right, {"loss": float(loss.double().mean()), **stated})
 
     def attack(self, context: Context, eps: float) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """(x, y, index) → right after all restarts, largest cross-entropy; ``eps`` in pixels of [0,1]."""
+        """Attack a batch: (x, y, index) → right after all restarts, largest cross-entropy; ``eps`` in pixels of
+        [0,1]."""
         from torchattacks import PGD as Attack
 
         attack = Attack(context.net, eps=eps, alpha=self.step / 255, steps=self.steps, random_start=True)

@@ -1,4 +1,4 @@
-"""What is slow to make again, on disk: corrupted test sets and decoded images. May be deleted at any time."""
+"""A cache on disk of what is slow to make: corrupted test sets and decoded images. It may be deleted at any time."""
 
 import hashlib
 import math
@@ -25,7 +25,7 @@ IMAGES_LIMIT = 24 * 2**30
 
 
 def folder(kind: str = "corrupted") -> Path:
-    """Of the ``corrupted`` test sets, or of decoded ``images``."""
+    """Return the folder of the ``corrupted`` test sets, or of decoded ``images``."""
     given = os.environ.get("CATCHUP_BENCH_CACHE")
     if given:
         return Path(given) if kind == "corrupted" else Path(given) / kind
@@ -34,7 +34,7 @@ def folder(kind: str = "corrupted") -> Path:
 
 @cache
 def code_digest(package: str) -> str:
-    """SHA-256 of a package's files: what another version of the code made is not found."""
+    """Return the SHA-256 of a package's files, so that what another version of the code made is not used."""
     total = hashlib.sha256()
     for path in sorted((Path(__file__).parents[1] / package).iterdir()):
         if path.is_file():
@@ -43,7 +43,7 @@ def code_digest(package: str) -> str:
 
 
 def cached(key: tuple[object, ...], make: Callable[[], Tensor]) -> Tensor:
-    """``make()``, or what it gave before for the same ``key``: a uint8 tensor on the CPU.
+    """Return ``make()``, or what it gave before for the same ``key``: a uint8 tensor on the CPU.
 
     A cache that cannot be written, such as on a full disk, is done without.
     """
@@ -60,8 +60,8 @@ def cached(key: tuple[object, ...], make: Callable[[], Tensor]) -> Tensor:
 
 
 def mapped(key: tuple[object, ...], shape: tuple[int, ...], write: Callable[[BinaryIO], None]) -> npt.NDArray[np.uint8]:
-    """The uint8 array of ``shape`` whose bytes ``write`` puts into a file, or put there before for the same ``key``,
-    mapped into memory (changes to it stay private). Without a disk to write to, it lies in memory."""
+    """Return the uint8 array of ``shape`` whose bytes ``write`` puts into a file, or put there before for the same
+    ``key``, mapped into memory (changes to it stay private). Without a disk to write to, it lies in memory."""
     path = folder("images") / f"{_name(key)}.npy"
     with suppress(OSError, ValueError, EOFError):
         return _mapped(path, shape)
@@ -86,7 +86,7 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
 
 
 def _fill(path: Path, shape: tuple[int, ...], write: Callable[[BinaryIO], None]) -> None:
-    """Written, not mapped: a full disk is then an error and not a signal."""
+    """Write the array instead of mapping it: a full disk is then an error and not a signal."""
     with path.open("wb") as f:
         np.lib.format.write_array_header_1_0(f, {"descr": "|u1", "fortran_order": False, "shape": shape})
         write(f)
@@ -109,9 +109,9 @@ def trim(limit: int, kind: str = "corrupted") -> None:
     """Delete what was used longest ago until at most ``limit`` bytes are left, and what was never finished. What was
     used last stays in any case."""
     sweep(folder(kind), age=3600)
-    found = sorted(((p.stat().st_mtime, p.stat().st_size, p) for p in folder(kind).glob("*.npy")), reverse=True)
+    files = sorted(((p.stat().st_mtime, p.stat().st_size, p) for p in folder(kind).glob("*.npy")), reverse=True)
     total = 0
-    for place, (_, size, path) in enumerate(found):
+    for rank, (_, size, path) in enumerate(files):
         total += size
-        if place and total > limit:
+        if rank and total > limit:
             path.unlink(missing_ok=True)

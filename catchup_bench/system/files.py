@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, flushed, then renamed into it."""
+"""Files that are whole or not there: written under another name, flushed, then renamed."""
 
 import errno
 import hashlib
@@ -83,7 +83,7 @@ DEEPEST = 32
 
 
 def read_limited(path: Path) -> str:
-    """The text in ``path``. Raises ``OSError``, or ``ValueError`` when it is too large or not UTF-8."""
+    """Return the text in ``path``. Raises ``OSError``, or ``ValueError`` when it is too large or not UTF-8."""
     if not path.is_file():
         raise FileNotFoundError(errno.ENOENT, "no such file", str(path))  # a pipe or a device would be read for ever
     if path.stat().st_size > LARGEST:
@@ -92,7 +92,8 @@ def read_limited(path: Path) -> str:
 
 
 def shallow(value: Any) -> Any:
-    """``value``, made of lists and dictionaries; ``ValueError`` when it is nested more than :data:`DEEPEST` deep."""
+    """Return ``value``, made of lists and dictionaries. Raises ``ValueError`` when it is nested more than
+    :data:`DEEPEST` deep."""
     level = [value]
     for _ in range(DEEPEST):
         level = [i for v in level if isinstance(v, dict | list) for i in (v.values() if isinstance(v, dict) else v)]
@@ -106,7 +107,7 @@ def _no_number(text: str) -> NoReturn:
 
 
 def read_json(path: Path, what: str) -> Any:
-    """The JSON in ``path``; :class:`UsageError` naming ``what`` when it is missing or not JSON."""
+    """Read the JSON in ``path``. Raises :class:`UsageError` naming ``what`` when it is missing or not JSON."""
     try:
         return shallow(json.loads(read_limited(path), parse_constant=_no_number))
     except FileNotFoundError:

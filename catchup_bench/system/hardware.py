@@ -21,7 +21,8 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device) -> str:
-    """``auto`` → bf16 where the hardware multiplies it natively (elsewhere it is emulated, and slower), else fp32."""
+    """Return ``wanted``; for ``auto`` bf16 where the hardware multiplies it natively (elsewhere it is emulated, and
+    slower), else fp32."""
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
@@ -31,7 +32,7 @@ def choose_precision(wanted: str, device: torch.device) -> str:
 
 
 def to_device(x: Tensor, device: torch.device) -> Tensor:
-    """``x`` on ``device``. The host does not wait, as it would for a copy out of memory that is not pinned."""
+    """Return ``x`` on ``device``. The host does not wait, as it would for a copy out of memory that is not pinned."""
     if device.type == "cpu" or x.device.type != "cpu":
         return x.to(device)
     return x.pin_memory().to(device, non_blocking=True)
@@ -49,8 +50,8 @@ def cores() -> int:
 
 
 def decoding_workers() -> int:
-    """How many processes or threads decode images: ``CATCHUP_BENCH_WORKERS``, or one per core and at most 8; the cores
-    are shared with the other processes of a run, which torchrun counts in ``LOCAL_WORLD_SIZE``."""
+    """Return how many processes or threads decode images: ``CATCHUP_BENCH_WORKERS``, or one per core and at most 8; the
+    cores are shared with the other processes of a run, which torchrun counts in ``LOCAL_WORLD_SIZE``."""
     given = os.environ.get("CATCHUP_BENCH_WORKERS", "")
     if not given:
         return max(1, min(8, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))

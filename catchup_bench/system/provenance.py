@@ -1,4 +1,4 @@
-"""Which code made a number."""
+"""Provenance: the code, the device and the versions that made a number."""
 
 import os
 import platform
@@ -14,7 +14,8 @@ import torch
 
 @cache
 def code() -> dict[str, Any]:
-    """Commit of the checkout this package runs from, and whether its code differs from it; empty when installed."""
+    """Return the commit of the checkout this package runs from, and whether its code differs from it; empty when
+    installed."""
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return {"commit": None, "dirty": None}
@@ -47,17 +48,17 @@ def device_name(device: torch.device) -> str:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in packages:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = "absent"
-    return found
+            installed[package] = "absent"
+    return installed
 
 
 def describe(device: torch.device, precision: str) -> dict[str, Any]:
-    """What can change a result besides the run itself: hardware, threads, precision, versions."""
+    """Return what can change a result besides the run itself: hardware, threads, precision, versions."""
     return {
         "device": device_name(device),
         "precision": precision,

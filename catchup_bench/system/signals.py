@@ -25,7 +25,7 @@ def _stop(signum: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within, the first SIGINT or SIGTERM raises :class:`Stopped`, also where a shell had set them to be ignored."""
+    """Raise :class:`Stopped` within at the first SIGINT or SIGTERM, also where a shell had set them to be ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Python delivers signals to the main thread alone
         return
@@ -39,7 +39,7 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def sigint_held() -> Iterator[None]:
-    """Within, SIGINT waits, and processes that are started never see it: whoever started them tells them to stop."""
+    """Block SIGINT within; processes started there never receive it, and are stopped by their parent."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,7 +1,7 @@
 """Random crops and colours for a whole batch at once, on whatever device it lies.
 
 The boxes are drawn from uniform numbers given from outside, so that an image's crop depends on the seed, the epoch and
-its place in it, and never on the batch, the device or the number of workers.
+its position in it, and never on the batch, the device or the number of workers.
 """
 
 import functools
@@ -32,7 +32,7 @@ VARIANCES = (0.2175, 0.0188, 0.0045)
 
 
 def resized_boxes(chance: Tensor, height: int, width: int) -> Tensor:
-    """int64 4×N: top, left, height and width of random boxes as in torchvision's ``RandomResizedCrop``.
+    """Return top, left, height and width (int64 4×N) of random boxes as in torchvision's ``RandomResizedCrop``.
 
     8 % to 100 % of the area, ratio of the sides 3/4 to 4/3 (uniform in its logarithm), the first of ten attempts that
     fits, otherwise the largest centred box of an allowed ratio. ``chance`` is uniform on [0,1), ``CHANCES``×N.
@@ -56,7 +56,7 @@ def resized_boxes(chance: Tensor, height: int, width: int) -> Tensor:
 
 
 def resize_boxes(x: Tensor, boxes: Tensor, interpolation: str) -> Tensor:
-    """Each image's box resized to the size of the images: uint8 B×H×W×3 → the same, rounded once.
+    """Resize each image's box to the size of the images: uint8 B×H×W×3 → the same, rounded once.
 
     Both axes are one matrix product per image, with the weights of Pillow's resize.
     """
@@ -68,19 +68,20 @@ def resize_boxes(x: Tensor, boxes: Tensor, interpolation: str) -> Tensor:
 
 
 def _weights(start: Tensor, length: Tensor, size: int, interpolation: str) -> Tensor:
-    """float32 B×size×size: how much each source pixel gives to each pixel of the resized ``[start, start+length)``."""
+    """Return float32 B×size×size: how much each source pixel gives to each pixel of the resized ``[start,
+    start+length)``."""
     scale = (length / size)[:, None, None]
-    place = torch.arange(size, device=start.device) + 0.5
-    centre = start[:, None, None] + place[:, None] * scale
-    distance = ((place - centre) / scale.clamp(min=1)).abs()
+    pixel = torch.arange(size, device=start.device) + 0.5
+    centre = start[:, None, None] + pixel[:, None] * scale
+    distance = ((pixel - centre) / scale.clamp(min=1)).abs()
     weights = (1 - distance).clamp(min=0) if interpolation == "bilinear" else _cubic(distance)
     end = (start + length)[:, None, None]
-    weights = weights * ((place > start[:, None, None]) & (place < end))
+    weights = weights * ((pixel > start[:, None, None]) & (pixel < end))
     return weights / weights.sum(2, keepdim=True)
 
 
 def _cubic(d: Tensor) -> Tensor:
-    """Keys' kernel with a = −1/2."""
+    """Evaluate Keys' kernel with a = −1/2."""
     near = (1.5 * d - 2.5) * d * d + 1
     far = ((-0.5 * d + 2.5) * d - 4) * d + 2
     return torch.where(d < 1, near, torch.where(d < 2, far, 0))
@@ -88,7 +89,8 @@ def _cubic(d: Tensor) -> Tensor:
 
 @functools.cache
 def colour_constants(device: torch.device) -> tuple[Tensor, Tensor]:
-    """The orders of three changes and the weights of grey on a device, copied there once: a copy waits for it."""
+    """Return the orders of three changes and the weights of grey on a device, copied there once: a copy waits for
+    it."""
     return torch.tensor(ORDERS, device=device), torch.tensor(GREY, device=device)
 
 
@@ -123,11 +125,11 @@ def lighting(x: Tensor, normal: Tensor, deviation: float) -> Tensor:
 
 
 def padded(x: Tensor, pad: int, padding: str) -> Tensor:
-    """``x`` (N×H×W×3) with ``pad`` pixels more on every side: black, or what a mirror at the edge shows."""
+    """Pad ``x`` (N×H×W×3) by ``pad`` pixels on every side: black, or what a mirror at the edge shows."""
     if padding == "zeros":
         return F.pad(x, (0, 0, pad, pad, pad, pad))
     for axis in (1, 2):
         size = x.shape[axis]
-        place = torch.arange(-pad, size + pad).abs()
-        x = x.index_select(axis, torch.where(place < size, place, 2 * (size - 1) - place))
+        index = torch.arange(-pad, size + pad).abs()
+        x = x.index_select(axis, torch.where(index < size, index, 2 * (size - 1) - index))
     return x

@@ -2,7 +2,7 @@
 
 ``torchrun --nproc-per-node 2 -m catchup_bench train …`` (or ``accelerate launch``, which starts processes the same way)
 trains the recipe's batches: they are split, gradients and losses are averaged with the weights of the shares, and so
-the baseline's gradient is that of one process but for BatchNorm, whose statistics are of each process's own share, as
+the baseline's gradient is that of one process but for BatchNorm, whose statistics are those of each process's share, as
 is usual. A mixed image's partner is of the same share, the layer that is mixed is the same for all. It is another
 protocol than one process, and ``training.json`` says so; the run is called the same.
 
@@ -37,13 +37,13 @@ class Group:
         return self.rank == 0
 
     @property
-    def own(self) -> tuple[int, ...]:
-        """What to derive a seed from that shall differ between processes; nothing for the first."""
+    def seed_key(self) -> tuple[int, ...]:
+        """Return what to derive a seed from that differs between processes; nothing for the first."""
         return (self.rank,) if self.rank else ()
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the record says of it."""
+        """Return what the record says of it."""
         return {"processes": self.size, "batchnorm": "per process"} if self.size > 1 else {}
 
     def broadcast(self, value: T) -> T:
@@ -58,15 +58,15 @@ class Group:
         return values[0]
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over the processes, in place."""
+        """Sum ``values`` over the processes, in place."""
         if self.size > 1:
             with peer_errors():
                 torch.distributed.all_reduce(values)
         return values
 
     def average(self, net: nn.Module, loss: Tensor, n: int) -> Tensor:
-        """The loss of the whole batch, with the network's gradients made those of the whole batch. ``loss`` and the
-        gradients are means over the ``n`` images of this process's share."""
+        """Return the loss of the whole batch, after making the network's gradients those of the whole batch. ``loss``
+        and the gradients are means over the ``n`` images of this process's share."""
         if self.size == 1:
             return loss
         grads = [p.grad for p in net.parameters() if p.grad is not None]
@@ -79,13 +79,13 @@ class Group:
 
     @torch.no_grad()
     def average_statistics(self, net: nn.Module) -> None:
-        """BatchNorm's running means and variances become their means over the processes."""
+        """Replace BatchNorm's running means and variances by their means over the processes."""
         if self.size == 1:
             return
         learned = dict(net.named_parameters())
-        own = [v for k, v in net.state_dict().items() if k not in learned and v.is_floating_point()]
-        flat = self.sum(torch.cat([v.flatten() for v in own])) / self.size
-        for value, part in zip(own, flat.split([v.numel() for v in own]), strict=True):
+        statistics = [v for k, v in net.state_dict().items() if k not in learned and v.is_floating_point()]
+        flat = self.sum(torch.cat([v.flatten() for v in statistics])) / self.size
+        for value, part in zip(statistics, flat.split([v.numel() for v in statistics]), strict=True):
             value.copy_(part.view(value.shape))
 
 
@@ -102,8 +102,8 @@ def peer_errors() -> Iterator[None]:
 
 @contextmanager
 def join_group(device: torch.device) -> Iterator[Group]:
-    """The group of the processes that torchrun or accelerate has started, each with a device of its own; this process
-    :data:`ALONE` otherwise. Raises :class:`UsageError` without accelerate."""
+    """Join the group of the processes that torchrun or accelerate has started, each with its own device; yield
+    :data:`ALONE` for a single process. Raises :class:`UsageError` without accelerate."""
     size = os.environ.get("WORLD_SIZE", "1")
     if not size.isdecimal() or int(size) < 2:
         yield ALONE

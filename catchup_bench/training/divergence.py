@@ -1,4 +1,4 @@
-"""Whether training still has finite numbers, seen without waiting for the device in a step."""
+"""Check that training still has finite numbers, without waiting for the device in a step."""
 
 import math
 
@@ -12,17 +12,18 @@ CHECK_EVERY = 25
 
 
 class DivergenceCheck:
-    """Whether the loss is still finite, without waiting for the device: a look reads what the one before asked for."""
+    """A check that the loss is finite, which does not wait for the device: each look reads what the one before
+    requested."""
 
     def __init__(self) -> None:
-        self.asked: Tensor | None = None
+        self.requested: Tensor | None = None
         self.copied: torch.cuda.Event | None = None
 
     def finite(self, total: Tensor) -> bool:
         if self.copied is not None:
             self.copied.synchronize()  # of LOOK steps ago: all that it bounds is how far the host runs ahead
-        fine = self.asked is None or math.isfinite(self.asked.item())
-        self.asked = total.to("cpu", non_blocking=True, copy=True)
+        fine = self.requested is None or math.isfinite(self.requested.item())
+        self.requested = total.to("cpu", non_blocking=True, copy=True)
         if total.is_cuda:
             self.copied = torch.cuda.Event()
             self.copied.record()
@@ -30,6 +31,7 @@ class DivergenceCheck:
 
 
 def finite_weights(net: StagedNet) -> bool:
-    """One read from the device, at the end of an epoch, so that no state is kept that cannot be gone on with."""
-    own = [v for k, v in net.state_dict().items() if not k.startswith("extra.") and v.is_floating_point()]
-    return bool(torch.stack([v.isfinite().all() for v in own]).all())
+    """Return whether all weights are finite, with one read from the device: at the end of an epoch, so that no state is
+    kept that training cannot resume from."""
+    values = [v for k, v in net.state_dict().items() if not k.startswith("extra.") and v.is_floating_point()]
+    return bool(torch.stack([v.isfinite().all() for v in values]).all())

@@ -19,8 +19,8 @@ from .distributed import ALONE, Group
 
 
 class TrainingBatches(Generic[Source]):
-    """What both loaders share: order, crop, flip and colours depend on the seed and the epoch alone, never on the
-    method. ``crop`` is how places are drawn, ``color_jitter`` and ``lighting`` are strengths; 0 is none. Of every batch
+    """Base of both loaders: order, crop, flip and colours depend on the seed and the epoch alone, never on the
+    method. ``crop`` is how crops are drawn, ``color_jitter`` and ``lighting`` are strengths; 0 is none. Of every batch
     a process of ``group`` gets its share; a last batch with fewer images than processes is left out."""
 
     def __init__(
@@ -55,11 +55,11 @@ class TrainingBatches(Generic[Source]):
 
     @property
     def fewest(self) -> int:
-        """How many images the smallest batch of an epoch has, of a process the smallest share."""
+        """Return the number of images in the smallest batch of an epoch, or in a process's smallest share of it."""
         return min(len(self.batch(0)), len(self.batch(self.steps - 1))) // self.group.size
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Return (x, y) of the batches of one epoch: x float32 B×3×H×W, channels_last, in [0,1] before colours move."""
+        """Yield (x, y) of the batches of one epoch: x float32 B×3×H×W, channels_last, in [0,1] before colours move."""
         normal, chance = self.draw_colours(epoch)
         chance = to_device(chance, self.y.device)
         for step, (x, y) in enumerate(self.cropped(epoch)):
@@ -72,35 +72,35 @@ class TrainingBatches(Generic[Source]):
             yield x, y
 
     def cropped(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(x, y) of the batches of one epoch: x uint8 B×H×W×3."""
+        """Yield (x, y) of the batches of one epoch: x uint8 B×H×W×3."""
         raise NotImplementedError
 
     def batch(self, step: int) -> range:
-        """The rows of an epoch that are in a batch."""
+        """Return the rows of an epoch that are in a batch."""
         return range(len(self.images))[step * self.batch_size : (step + 1) * self.batch_size]
 
     def rows(self, step: int) -> slice:
-        """Those of them that are this process's share."""
+        """Return those of them that are this process's share."""
         whole, rank, size = self.batch(step), self.group.rank, self.group.size
         return slice(*(whole.start + len(whole) * n // size for n in (rank, rank + 1)))
 
     def draw(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Order (N), crop places (K×N) and flips (N) of an epoch, drawn on the CPU for equality on all devices.
+        """Draw the order (N), crops (K×N) and flips (N) of an epoch, on the CPU for equality on all devices.
 
-        The places are corners among those of a padded image, or uniform numbers that become a box where the height
+        The crops are corners among those of a padded image, or uniform numbers that become a box where the height
         and the width of an image are known.
         """
         n = len(self.images)
         order = torch.Generator().manual_seed(derive(self.seed, "order", epoch))
         chances = torch.Generator().manual_seed(derive(self.seed, "augment", epoch))
         if self.crop == "pad":
-            place = torch.randint(self.choices, (2, n), generator=chances)
+            crop = torch.randint(self.choices, (2, n), generator=chances)
         else:
-            place = torch.rand(2 if self.crop == "window" else augment.CHANCES, n, generator=chances)
-        return torch.randperm(n, generator=order), place, torch.rand(n, generator=chances) < 0.5
+            crop = torch.rand(2 if self.crop == "window" else augment.CHANCES, n, generator=chances)
+        return torch.randperm(n, generator=order), crop, torch.rand(n, generator=chances) < 0.5
 
     def draw_colours(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """Standard normal 3×N and uniform 4×N numbers for the colours of an epoch, in its order."""
+        """Draw standard normal 3×N and uniform 4×N numbers for the colours of an epoch, in its order."""
         n = len(self.images) if self.color_jitter or self.lighting else 0
         colours = torch.Generator().manual_seed(derive(self.seed, "colours", epoch))
         return torch.randn(3, n, generator=colours), torch.rand(4, n, generator=colours)
@@ -123,17 +123,17 @@ class Loader(TrainingBatches[Images]):
         self.crops = spread.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
 
     def cropped(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        order, place, mirrored = self.draw(epoch)
+        order, crop, mirrored = self.draw(epoch)
         if self.crop == "resized":
-            place = augment.resized_boxes(place, *self.images.x.shape[1:3])
-        order, place, mirrored = (to_device(t, self.y.device) for t in (order, place, mirrored))
+            crop = augment.resized_boxes(crop, *self.images.x.shape[1:3])
+        order, crop, mirrored = (to_device(t, self.y.device) for t in (order, crop, mirrored))
         for step in range(self.steps):
             rows = self.rows(step)
             i = order[rows]
             if self.crop == "resized":
-                x = augment.resize_boxes(self.crops[i, 0, 0], place[:, rows], self.interpolation)
+                x = augment.resize_boxes(self.crops[i, 0, 0], crop[:, rows], self.interpolation)
             else:
-                x = self.crops[i, place[0, rows], place[1, rows]]
+                x = self.crops[i, crop[0, rows], crop[1, rows]]
             if self.flip:
                 x = torch.where(mirrored[rows, None, None, None], x.flip(2), x)
             yield x, self.y[i]

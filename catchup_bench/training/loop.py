@@ -105,7 +105,7 @@ def check_train_images(run: Run, folder: RunFolder, data_dir: Path | None) -> No
     facts = read_json(folder.training, "training summary")
     if isinstance(facts, dict) and facts.get("train_sha256") not in (None, digest):
         raise UsageError(
-            f"{folder.path} was trained on other images than those at hand now (SHA-256 {facts['train_sha256'][:12]}, "
+            f"{folder.path} was trained on other images than those there now (SHA-256 {facts['train_sha256'][:12]}, "
             f"not {digest[:12]}): bring them back, or train in another --runs folder"
         )
 
@@ -195,13 +195,13 @@ def check_smallest_batch(net: StagedNet, loader: Loader | StreamingLoader) -> No
 
 def train_epoch(training: Training, loader: Loader | StreamingLoader, epoch: int, progress: Progress) -> dict[str, Any]:
     """One pass over the data; the line for ``metrics.jsonl``."""
-    run, net, device, own = training.run, training.net, loader.y.device, training.group.own
-    torch.manual_seed(derive(run.seed, "layers", epoch, *own))  # for modules that draw from the default generator
+    run, net, device, key = training.run, training.net, loader.y.device, training.group.seed_key
+    torch.manual_seed(derive(run.seed, "layers", epoch, *key))  # for modules that draw from the default generator
     rng = np.random.default_rng(derive(run.seed, "plan", epoch))
-    training.gen.manual_seed(derive(run.seed, "method", epoch, *own))
+    training.gen.manual_seed(derive(run.seed, "method", epoch, *key))
     total = torch.zeros((), device=device)
     seen, start = 0, time.perf_counter()
-    watch = DivergenceCheck()
+    divergence = DivergenceCheck()
     net.train()
     training.method.start_epoch(net)
     for step, (x, y) in enumerate(loader.epoch(epoch)):
@@ -214,7 +214,7 @@ def train_epoch(training: Training, loader: Loader | StreamingLoader, epoch: int
         progress.step(n)
         if progress.should_stop():
             raise OutOfTime("the time is over")
-        if (step + 1) % CHECK_EVERY == 0 and not watch.finite(total):
+        if (step + 1) % CHECK_EVERY == 0 and not divergence.finite(total):
             fail(training, epoch, step)
     training.group.average_statistics(net)
     loss_mean = float(total) / seen

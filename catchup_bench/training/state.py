@@ -62,14 +62,14 @@ class Training:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The evaluated epoch of lowest test error, the first of equals: stored, never ranked."""
+        """Return the evaluated epoch of lowest test error, the first of equals: stored, never ranked."""
         looked = [line for line in self.metrics if "test_error" in line]
         return min(looked, key=lambda line: line["test_error"])
 
 
 @contextmanager
 def keeping(training: Training) -> Iterator[None]:
-    """Whatever ends training early, the end of its last epoch is written first."""
+    """Write the end of the last epoch before whatever ends training early."""
     try:
         yield
     except BaseException:
@@ -79,7 +79,7 @@ def keeping(training: Training) -> Iterator[None]:
 
 
 def make_optimizer(run: Run, net: StagedNet) -> torch.optim.Optimizer:
-    """SGD on all parameters alike, BatchNorm and biases included, as in the protocols of ``recipes/``."""
+    """Make SGD on all parameters alike, BatchNorm and biases included, as in the protocols of ``recipes/``."""
     recipe = run.recipe
     return torch.optim.SGD(
         net.parameters(),
@@ -117,7 +117,7 @@ def start_or_resume(
             raise UsageError(f"{files.state} is of {processes} processes, not {group.size}: delete it to start over")
         if state.get("train_sha256", train_sha256) != train_sha256:
             raise UsageError(
-                f"{files.state} is of other training images than those at hand now: bring them back, or delete it to "
+                f"{files.state} is of other training images than those there now: bring them back, or delete it to "
                 "start over"
             )
         try:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..data import Files
-from ..data.decode import opened, shrunk
+from ..data.decode import open_picture, shrunk
 from ..data.faults import counted
 from ..errors import UsageError
 from ..system.hardware import decoding_workers, to_device
@@ -22,7 +22,7 @@ from . import augment
 from .loader import TrainingBatches
 
 Task = tuple[str, Tensor, bool]
-"""Path, crop place, whether to flip."""
+"""Path, numbers that the crop follows from, whether to flip."""
 
 
 class StreamingLoader(TrainingBatches[Files]):
@@ -56,9 +56,9 @@ class StreamingLoader(TrainingBatches[Files]):
         )
 
     def cropped(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        order, place, mirrored = self.draw(epoch)
+        order, crop, mirrored = self.draw(epoch)
         self.plan.batches = [
-            [(str(self.images.path(int(order[row]))), place[:, row].clone(), self.flip and bool(mirrored[row]))
+            [(str(self.images.path(int(order[row]))), crop[:, row].clone(), self.flip and bool(mirrored[row]))
              for row in range(len(order))[self.rows(step)]]
             for step in range(self.steps)
         ]  # fmt: skip
@@ -89,27 +89,28 @@ class Cropped(Dataset[Tensor | str]):
         self.size, self.crop, self.interpolation, self.upright = size, crop, interpolation, upright
 
     def __getitem__(self, task: Task) -> Tensor | str:
-        path, place, mirrored = task
+        path, position, mirrored = task
         try:
-            return cut(path, place, mirrored, self.size, self.crop, self.interpolation, self.upright)
+            return cut(path, position, mirrored, self.size, self.crop, self.interpolation, self.upright)
         except UsageError as err:
             return str(err)
 
 
 def cut(
-    path: str, place: Tensor, mirrored: bool, size: int, crop: str, interpolation: str, upright: bool = False
+    path: str, position: Tensor, mirrored: bool, size: int, crop: str, interpolation: str, upright: bool = False
 ) -> Tensor:
-    """The crop of one picture, uint8 size×size×3. ``place`` is what :meth:`TrainingBatches.draw` gave for it."""
+    """Return the crop of one picture, uint8 size×size×3. ``position`` is what :meth:`TrainingBatches.draw` gave for
+    it."""
     from torchvision.transforms.v2 import InterpolationMode
     from torchvision.transforms.v2 import functional as F
 
-    picture = opened(Path(path), upright=upright)
+    picture = open_picture(Path(path), upright=upright)
     if crop == "window":
         picture = shrunk(picture, size)
-        top, left = ((place * (torch.tensor([picture.height, picture.width]) - size + 1)).long()).tolist()
+        top, left = ((position * (torch.tensor([picture.height, picture.width]) - size + 1)).long()).tolist()
         picture = F.crop(picture, top, left, size, size)
     else:
-        box = augment.resized_boxes(place[:, None], picture.height, picture.width)[:, 0].tolist()
+        box = augment.resized_boxes(position[:, None], picture.height, picture.width)[:, 0].tolist()
         picture = F.resized_crop(picture, *box, [size, size], InterpolationMode(interpolation))
     if mirrored:
         picture = F.horizontal_flip(picture)
@@ -117,12 +118,12 @@ def cut(
 
 
 def together(items: list[Tensor | str]) -> tuple[Tensor, str]:
-    """A batch, and the first of its problems with their number."""
+    """Return a batch, and the first of its problems with their number."""
     if problems := [item for item in items if isinstance(item, str)]:
         return torch.empty(0), counted(problems, len(items), "images of the batch")
     return torch.stack([i for i in items if not isinstance(i, str)]), ""
 
 
 def quiet(_: int) -> None:
-    """A worker leaves Ctrl-C to the main process; that it ends when told to is torch's doing."""
+    """Leave Ctrl-C in a worker to the main process; torch ends the worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Whether this machine computes right gradients: each network against itself in float64, in a process of its own.
+"""Check that this machine computes right gradients: each network against itself in float64, in another process.
 
 Libraries have written outside their buffers on some processors for narrow layers: a crash, or a wrong gradient without
 a word. So the check runs apart, and with glibc's heap checker where the system has one.
@@ -27,7 +27,7 @@ QUICK = (("preactresnet10", 4), ("preactresnet18", 6), ("preactresnet18", 16), (
 
 
 COMMAND = ("catchup_bench.verification.gradients",)
-"""What Python runs in the process of its own."""
+"""What Python runs in the other process."""
 
 
 def check_gradients(cases: Sequence[tuple[str, int]] = QUICK, timeout: float = 300.0) -> list[str]:
@@ -85,12 +85,12 @@ def errors_of(name: str, width: int) -> Iterator[float]:
         yield 0.0 if coarse < ROUNDED else coarse
 
 
-def largest_error(found: list["torch.Tensor"], wanted: list["torch.Tensor"]) -> float:
+def largest_error(computed: list["torch.Tensor"], wanted: list["torch.Tensor"]) -> float:
     """Return the largest distance of a parameter's gradient, relative to its norm or to a hundredth of the largest."""
     import torch
 
     least = torch.stack([g.norm() for g in wanted]).max() / 100
-    far = [float((g - w).norm() / torch.maximum(w.norm(), least)) for g, w in zip(found, wanted, strict=True)]
+    far = [float((g - w).norm() / torch.maximum(w.norm(), least)) for g, w in zip(computed, wanted, strict=True)]
     return max((error if error == error else float("inf") for error in far), default=0.0)
 
 

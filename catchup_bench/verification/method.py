@@ -280,7 +280,7 @@ def run_check(check: Callable[[BoundMethod], str], make: Callable[[], Method]) -
         return Check(name, True, check(BoundMethod(make)))
     except Broken as err:
         return Check(name, False, str(err))
-    except Exception as err:  # the method is a stranger's
+    except Exception as err:  # the method is untrusted
         return Check(name, False, f"{type(err).__name__}: {' '.join(str(err).split())[:200]}")
 
 

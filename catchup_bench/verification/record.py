@@ -1,4 +1,4 @@
-"""Does a record hold? Level 1: it agrees with itself. Level 2: its checkpoint, evaluated again, gives its bits."""
+"""Verify one record. Level 1: it agrees with itself. Level 2: its checkpoint, evaluated again, gives its bits."""
 
 import tempfile
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Verdict:
 
 
 def verify_record(path: Path, run_folder: Path | None, device: torch.device, data_dir: Path | None = None) -> Verdict:
-    """Level 1, and level 2 when the run's folder with its weights is given.
+    """Verify level 1, and level 2 when the run's folder with its weights is given.
 
     Raises :class:`VerificationFailed` naming what does not fit.
     """
@@ -62,20 +62,21 @@ def contradictions(record: Record) -> list[str]:
 
 
 def reevaluate(
-    record: Record, path: Path, subject: EvaluatedModel, device: torch.device, data_dir: Path | None
+    record: Record, path: Path, model: EvaluatedModel, device: torch.device, data_dir: Path | None
 ) -> Verdict:
-    if subject.checkpoint.get("sha256") != record.checkpoint.get("sha256"):
+    """Evaluate ``model`` again and compare with the record. Raises :class:`VerificationFailed` as :func:`compare`."""
+    if model.checkpoint.get("sha256") != record.checkpoint.get("sha256"):
         raise VerificationFailed(f"{path}: its checkpoint is {record.checkpoint.get('sha256')}, not the one given")
-    if data.load(subject.dataset, "test", data_dir).digest() != record.test_sha256:
-        raise VerificationFailed(f"{path}: its test images are not those found here")
+    if data.load(model.dataset, "test", data_dir).digest() != record.test_sha256:
+        raise VerificationFailed(f"{path}: its test images are not those in the data folder")
     protocols: dict[str, list[dict[str, Any]]] = {}
     for outcome in record.outcomes.values():
         protocols.setdefault(outcome.suite, []).append(outcome.protocol)
-    suites = make_suites(protocols, {s: suite_class(s).options_of(found) for s, found in protocols.items()})
-    suites = resolve_suites(suites, subject.dataset, data_dir)
+    suites = make_suites(protocols, {s: suite_class(s).options_of(every) for s, every in protocols.items()})
+    suites = resolve_suites(suites, model.dataset, data_dir)
     with tempfile.TemporaryDirectory() as fresh:
         again = evaluate(
-            EvaluatedModel(subject.net, subject.dataset, Path(fresh), subject.checkpoint),
+            EvaluatedModel(model.net, model.dataset, Path(fresh), model.checkpoint),
             suites,
             device=device,
             data_dir=data_dir,
@@ -84,6 +85,7 @@ def reevaluate(
 
 
 def compare(record: Record, again: dict[str, Outcome], path: Path) -> Verdict:
+    """Compare bits. Raises :class:`VerificationFailed` for a condition with more than ``TOLERATED`` other bits."""
     differing = {}
     for name, outcome in record.outcomes.items():
         if name not in again:

@@ -1,4 +1,4 @@
-"""A submission: the record of a run, and its method, put where a board looks for them."""
+"""Submit the record of a run, and its method, to a board."""
 
 import re
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from ..system.files import file_digest, write_bytes
 
 @dataclass(frozen=True)
 class Submission:
-    """What was written, and where it belongs."""
+    """A submitted record: the board, row and seed that it belongs to, and the files written."""
 
     board: str
     label: str
@@ -28,7 +28,7 @@ class Submission:
     files: list[Path]
 
     def commands(self, root: Path, files: list[Path]) -> list[str]:
-        """What the submitter runs next, with all ``files`` that changed."""
+        """Return the commands to run next, with all ``files`` that changed."""
         branch = f"submit-{self.board}-{self.label}"
         paths = " ".join(str(path.relative_to(root)) for path in files)
         return [
@@ -40,7 +40,7 @@ class Submission:
 
 
 def submit(folder: Path, root: Path, wanted: str | None, label: str | None, data_dir: Path | None) -> Submission:
-    """Check the run in ``folder`` as a stranger would, then write its files into the checkout at ``root``.
+    """Check the run in ``folder`` as a maintainer would, then write its files into the checkout at ``root``.
 
     Raises :class:`UsageError` when it fits no board, lacks a condition or needs a name, and
     :class:`VerificationFailed` when the record or the method does not hold; nothing is written then.
@@ -50,7 +50,7 @@ def submit(folder: Path, root: Path, wanted: str | None, label: str | None, data
         raise VerificationFailed(f"{folder}: {problems[0]}")
     run = record.run
     if run is None:
-        raise UsageError(f"{folder} is of a network that was loaded: add it to a board's file under [[loaded]]")
+        raise UsageError(f"{folder} is of an external network: add it to a board's file under [[loaded]]")
     name, board, setup = fitting_board(run, root, wanted)
     if run.seed not in board.seeds:
         raise UsageError(f"seed {run.seed} is not on board {name}: it has {', '.join(map(str, board.seeds))}")
@@ -62,7 +62,7 @@ def submit(folder: Path, root: Path, wanted: str | None, label: str | None, data
         entry["name"],
         entry["set"],
     ):
-        raise UsageError(f"{entry['label']} is another row of board {name}: give a --label of its own")
+        raise UsageError(f"{entry['label']} is another row of board {name}: give another --label")
     if run.method.file is not None:
         conforms(run.method.file)
         shown = run.method.model_copy(update={"file": f"methods/{run.method.name}.py"})
@@ -72,7 +72,7 @@ def submit(folder: Path, root: Path, wanted: str | None, label: str | None, data
         files.append(with_entry(root, name, entry))
     path = record_path(board_folder(root, name), setup.name, entry["label"], run.seed)
     if path.exists() and of_other_weights(record, read_record(path)):
-        raise UsageError(f"{path} holds the record of other weights, which stays: give a --label of its own")
+        raise UsageError(f"{path} holds the record of other weights, which stays: give another --label")
     for file, content in files:
         write_bytes(file, content)
     write_record(record, path)
@@ -80,12 +80,12 @@ def submit(folder: Path, root: Path, wanted: str | None, label: str | None, data
 
 
 def of_other_weights(record: Record, known: Record) -> bool:
-    """Whether two records fill the same cell of a board with the outcomes of two trainings."""
+    """Return whether two records are of the same job of a board and of two trainings."""
     return job_digest(record) == job_digest(known) and record.checkpoint.get("sha256") != known.checkpoint.get("sha256")
 
 
 def fitting_board(run: Run, root: Path, wanted: str | None) -> tuple[str, Board, Setup]:
-    """The published board, and its set-up, that ``run`` was trained for."""
+    """Find the published board, and its set-up, that ``run`` was trained for."""
     published = [n for n in boards.available() if board_folder(root, n).is_dir()]
     fitting = []
     for name in [wanted] if wanted else published:
@@ -100,6 +100,7 @@ def fitting_board(run: Run, root: Path, wanted: str | None) -> tuple[str, Board,
 
 
 def same_protocol(run: Run, setup: Setup) -> bool:
+    """Return whether ``run`` has the dataset, fraction, model and recipe of ``setup``."""
     model = make_run(
         "baseline", setup.dataset, model=setup.model, width=setup.width, variant=setup.variant,
         recipe_name=setup.recipe, overrides=setup.overrides, fraction=setup.fraction,
@@ -108,7 +109,7 @@ def same_protocol(run: Run, setup: Setup) -> bool:
 
 
 def complete(record: Record, board: Board, setup: Setup, folder: Path, data_dir: Path | None) -> None:
-    """Raises :class:`UsageError` with the command to run when a condition of the board is missing."""
+    """Raise :class:`UsageError` with the command to run when a condition of the board is missing."""
     suites = resolve_suites(make_suites(setup.suites, board.settings), setup.dataset, data_dir)
     wanted = {c: as_json(suite.protocol(c)) for suite in suites.values() for c in suite.conditions()}
     lost = [c for c, p in wanted.items() if c not in record.outcomes or record.outcomes[c].protocol != p]
@@ -125,16 +126,16 @@ def entry_of(run: Run, setup: Setup, label: str | None) -> dict[str, Any]:
         )
     method = run.method
     given = {method.name: options} if (options := setup.options_of(method.name)) else {}
-    own = make_run(method.file or method.name, setup.dataset, settings=given).method.options
-    changed = {k: v for k, v in as_json(method.options).items() if as_json(own)[k] != v}
+    defaults = make_run(method.file or method.name, setup.dataset, settings=given).method.options
+    changed = {k: v for k, v in as_json(method.options).items() if as_json(defaults)[k] != v}
     if changed and label is None:
         words = ", ".join(f"{k} = {v}" for k, v in changed.items())
-        raise UsageError(f"this run has options of its own ({words}): name its row with --label")
+        raise UsageError(f"this run has options other than the defaults ({words}): name its row with --label")
     return {"name": method.name, "label": label or method.name, "set": changed}
 
 
 def method_file(run: Run, root: Path) -> tuple[Path, bytes] | None:
-    """Where a stranger's method goes, and its bytes; ``None`` for one that is there already."""
+    """Return where the file of an external method belongs, and its bytes; ``None`` for one that is there already."""
     spec = run.method
     if spec.file is None:
         return None
@@ -150,6 +151,7 @@ def method_file(run: Run, root: Path) -> tuple[Path, bytes] | None:
 
 
 def conforms(name: str) -> None:
+    """Raise :class:`VerificationFailed` when a method breaks the contract."""
     from .method import check_contract
 
     if broken := [f"{c.name} ({c.detail})" for c in check_contract(registry.method_class(name)) if not c.ok]:

@@ -53,7 +53,7 @@ def test_a_run_of_an_edited_method_does_not_stop_the_others(cli: Cli, tmp_path: 
     assert len(gone.stderr.strip().splitlines()) == 1
 
 
-def test_a_strangers_method_trains_by_its_path(cli: Cli, tmp_path: Path) -> None:
+def test_an_external_method_trains_by_its_path(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     run = as_json(cli("train", "--method", "./mine.py", "--set", "mine.strength=0.5", "--json", *SMALL))
     assert run["run"]["method"]["name"] == "mine" and run["run"]["method"]["options"]["strength"] == 0.5
@@ -269,7 +269,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(cli: Cli, monkeypatch: pytes
 
     monkeypatch.setattr("catchup_bench.training.loop.train", interrupted)
     result = cli("train", "--method", "baseline", *SMALL)
-    assert result.exit_code == 130 and "goes on where it stopped" in result.stderr
+    assert result.exit_code == 130 and "run the same command again to resume" in result.stderr
 
 
 def test_python_dash_m_is_the_command() -> None:

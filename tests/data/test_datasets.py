@@ -165,7 +165,7 @@ def test_a_fraction_of_files_is_chosen_before_any_is_opened(tmp_path: Path) -> N
 def test_decoded_once_and_again_when_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_cub(tmp_path)
     before = data.load("cub", "test", tmp_path).digest()
-    monkeypatch.setattr("catchup_bench.data.decode.opened", None)
+    monkeypatch.setattr("catchup_bench.data.decode.open_picture", None)
     assert data.load("cub", "test", tmp_path).digest() == before
     monkeypatch.undo()
     monkeypatch.setenv("CATCHUP_BENCH_CACHE", str(tmp_path / "cache"))

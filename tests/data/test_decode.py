@@ -37,7 +37,7 @@ def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
 def read(content: bytes) -> np.ndarray:
     with tempfile.NamedTemporaryFile(suffix=".png") as file:
         Path(file.name).write_bytes(content)
-        return np.asarray(decode.opened(Path(file.name)))
+        return np.asarray(decode.open_picture(Path(file.name)))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])

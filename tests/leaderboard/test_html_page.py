@@ -1,4 +1,4 @@
-"""The page of the leaderboards: whole, closed to strangers' markup, and the same for the same records."""
+"""The page of the leaderboards: whole, closed to untrusted markup, and the same for the same records."""
 
 import dataclasses
 import json
@@ -129,7 +129,7 @@ def test_colours_and_fonts_are_the_pages_own(root: Path) -> None:
     assert not re.search(r"#0[1-5]0[1-5]0[1-5]", drawn) and "metadata" not in drawn
 
 
-def test_strangers_words_stay_words(root: Path) -> None:
+def test_untrusted_words_stay_words(root: Path) -> None:
     plain, parsed = Parsed(html_page({"tiny": make(root)})), Parsed(html_page(hostile(root)))
     assert parsed.tags["script"] == 1 and parsed.tags["img"] == 0
     assert parsed.tags - plain.tags <= Counter(["p", "strong", "dt", "dd"] * 10), "only what the words belong to"

@@ -368,7 +368,7 @@ def test_a_pickle_that_runs_code_is_refused_unrun(cli: Cli, tmp_path: Path, zipp
 
 
 def test_a_card_that_names_a_python_file_runs_nothing(cli: Cli, tmp_path: Path, trained_run: Path) -> None:
-    """The network is built without the stranger's method: which is all that an evaluation needs."""
+    """The network is built without the external method: which is all that an evaluation needs."""
     (tmp_path / "mine.py").write_text(f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n")
     tensors, run = checkpoint.read_weights(trained_run / "last.safetensors")
     assert run is not None

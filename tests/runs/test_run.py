@@ -70,14 +70,14 @@ def test_defaults_follow_the_dataset() -> None:
     assert (cifar.method.options["alpha"], digits.method.options["alpha"]) == (1.0, 10.0)
 
 
-def test_a_strangers_file_is_part_of_the_identity(mine: Path) -> None:
+def test_an_external_file_is_part_of_the_identity(mine: Path) -> None:
     before = make_run(str(mine), settings={"mine": {"strength": 2}})
     assert before.method.name == "mine" and before.method.options["strength"] == 2.0
     mine.write_text(MINE + "# changed\n")
     assert make_run(str(mine), settings={"mine": {"strength": 2}}).digest != before.digest
 
 
-def test_where_a_strangers_file_lies_is_not(mine: Path, tmp_path: Path) -> None:
+def test_the_path_of_an_external_file_is_not(mine: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere" / "mine.py"
     other.parent.mkdir()
     other.write_text(MINE)

@@ -133,11 +133,11 @@ def test_signals_keep_the_last_epoch_and_say_so(whole: Whole, tmp_path: Path, nu
     process.join(60)
     assert process.exitcode == code and time.monotonic() - began < 2
     log = (tmp_path / "log.txt").read_text()
-    assert "goes on where it stopped" in log and "Traceback" not in log
+    assert "run the same command again to resume" in log and "Traceback" not in log
     assert (folder / "state.pt").exists() and not list(folder.glob(".*.part"))
     for rest in (words, EVALUATE):
         finish(rest, tmp_path)
-    assert "going on after" in (tmp_path / "log.txt").read_text()
+    assert "resumed at" in (tmp_path / "log.txt").read_text()
     assert results(tmp_path) == whole.results
 
 
@@ -160,7 +160,7 @@ def test_a_boards_workers_stop_with_it(tmp_path: Path) -> None:
     process.terminate()
     process.join(60)
     log = (tmp_path / "log.txt").read_text()
-    assert process.exitcode == 143 and "goes on where it stopped" in log and "Traceback" not in log
+    assert process.exitcode == 143 and "run the same command again to resume" in log and "Traceback" not in log
     for folder in (tmp_path / "runs").iterdir():
         with (folder / ".lock").open() as f:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody trains there any more

@@ -1,4 +1,4 @@
-"""A stranger's submission, from a method file in a clone to verified records, and what tampering comes to."""
+"""An external submission, from a method file in a clone to verified records, and what tampering comes to."""
 
 import json
 import os
@@ -88,7 +88,7 @@ class Clone:
 
 @pytest.fixture(scope="module")
 def submitted(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A run of a stranger's method, and one with options of its own, submitted; what the commands said is checked."""
+    """A run of an external method, and one with options of its own, submitted; what the commands said is checked."""
     clone = Clone(tmp_path_factory.mktemp("clone"))
     train = ["train", "--method", "./mine.py", *TRAIN]
     first = clone.call(train, ["evaluate", "--suite", "clean"])

@@ -1,6 +1,6 @@
-"""Files and words of strangers: understood, or refused in one line with nothing written. Never a traceback.
+"""Untrusted files and words: understood, or refused in one line with nothing written. Never a traceback.
 
-``HYPOTHESIS_PROFILE=long pytest tests/test_strangers.py`` tries 10,000 cases of each.
+``HYPOTHESIS_PROFILE=long pytest tests/untrusted/test_untrusted_files.py`` tries 10,000 cases of each.
 """
 
 import copy
