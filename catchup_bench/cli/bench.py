@@ -16,9 +16,9 @@ SIZES = [32, 64, 128, 256, 512]
 
 @command(bench, "methods")
 def bench_methods(
-    methods: Annotated[str, typer.Option(help="Names with commas; all if not said.")] = "",
+    methods: Annotated[str, typer.Option(help="Methods, separated by commas; by default all.")] = "",
     dataset: Annotated[
-        str, typer.Option(help="Whose image size, classes and options; its files are not needed.")
+        str, typer.Option(help="Dataset with the image size, classes and options; its files are not needed.")
     ] = "cifar100",
     model: ModelName = None,
     width: Width = None,
@@ -47,7 +47,7 @@ def bench_methods(
 
 @command(bench, "corruptions")
 def bench_corruptions(
-    types: Annotated[str, typer.Option(help="Corruptions, with commas; all 19 if not said.")] = "",
+    types: Annotated[str, typer.Option(help="Corruptions, separated by commas; by default all 19.")] = "",
     size: Annotated[int, typer.Option(min=8, help="Height and width of the images.")] = 32,
     images: Annotated[int, typer.Option(min=1, help="Images at once.")] = 500,
     one_by_one: Annotated[int, typer.Option(min=1, help="Images one at a time, the published way.")] = 10,
@@ -67,7 +67,7 @@ def bench_corruptions(
 @command(bench, "suites")
 def bench_suites(
     dataset: Annotated[
-        str, typer.Option(help="Whose image size, classes and network; its files are not needed.")
+        str, typer.Option(help="Dataset with the image size, classes and network; its files are not needed.")
     ] = "cifar100",
     model: ModelName = None,
     width: Width = None,
@@ -93,15 +93,15 @@ def bench_suites(
 
 @command(bench, "train")
 def bench_train(
-    methods: Annotated[str, typer.Option(help="Names with commas, to be set beside the baseline.")] = "",
-    dataset: Annotated[str, typer.Option(help="Whose image size and classes; its files are not needed.")] = "cifar100",
+    methods: Annotated[str, typer.Option(help="Methods to compare with the baseline, separated by commas.")] = "",
+    dataset: Annotated[str, typer.Option(help="Dataset of that image size and classes; no files needed.")] = "cifar100",
     model: ModelName = None,
     width: Width = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 128,
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, each with every loop.")] = 7,
     steps: Annotated[int, typer.Option(min=1, help="Steps a loop and round.")] = 3,
-    compiled: Annotated[bool, typer.Option("--compile", help="Also with --engine compile.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="Include --engine compile.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -123,7 +123,7 @@ def bench_train(
 
 @command(bench, "load")
 def bench_load(
-    dataset: Annotated[str, typer.Option(help="Whose image size and classes; its files are not needed.")] = "digits",
+    dataset: Annotated[str, typer.Option(help="Dataset of that image size and classes; no files needed.")] = "digits",
     model: ModelName = None,
     width: Width = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 50,
@@ -148,11 +148,11 @@ def bench_load(
 
 @command(bench, "scale")
 def bench_scale(
-    dataset: Annotated[str, typer.Option(help="Whose image size and classes; its files are not needed.")] = "cifar100",
+    dataset: Annotated[str, typer.Option(help="Dataset of that image size and classes; no files needed.")] = "cifar100",
     model: ModelName = None,
     width: Width = None,
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
-    quick: Annotated[bool, typer.Option("--quick", help="Two sizes and two batches, few steps.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Measure two sizes and two batches, in few steps.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Which cells of a board a command works on, and for how long."""
+"""Which jobs of a board a command does, and for how long."""
 
 import time
 from pathlib import Path
@@ -20,24 +20,24 @@ DEMO = boards.load("demo")
 JOBS = list(jobs_of(DEMO))
 
 
-def cells(*words: str, share: str = "1/1") -> list[Path]:
+def selected(*words: str, share: str = "1/1") -> list[Path]:
     return [job.path for job in selection.parse(DEMO, words, share).of(JOBS)]
 
 
 def test_nothing_said_is_everything() -> None:
-    assert cells() == [job.path for job in JOBS]
+    assert selected() == [job.path for job in JOBS]
 
 
 def test_choices_are_taken_together_and_in_either_form() -> None:
     wanted = {(job.label, job.run.seed) for job in JOBS if job.label in ("catchup", "baseline") and job.run.seed == 0}
     for words in (("method=catchup,baseline", "seed=0"), ("method=catchup,baseline seed=0",)):
-        assert {(p.parts[1], int(p.stem.removeprefix("seed"))) for p in cells(*words)} == wanted
+        assert {(p.parts[1], int(p.stem.removeprefix("seed"))) for p in selected(*words)} == wanted
 
 
 @given(st.integers(1, 20))
 def test_shares_are_disjoint_and_whole(parts: int) -> None:
-    shares = [cells(share=f"{i}/{parts}") for i in range(1, parts + 1)]
-    assert sorted(cell for share in shares for cell in share) == sorted(cells())
+    shares = [selected(share=f"{i}/{parts}") for i in range(1, parts + 1)]
+    assert sorted(path for share in shares for path in share) == sorted(selected())
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
@@ -85,8 +85,8 @@ def test_a_board_is_cut_down_stopped_in_time_and_gone_on_with(cli: Cli, tmp_path
         f"'method={m} seed=0 setup=preactresnet10-w4'" for m in ("baseline", "catchup")
     ]
     assert as_json(cli(*words, "--print", "--json")) == printed and not (tmp_path / "runs").exists()
-    told = as_json(cli(*words, "--time-budget", "0.001s", "--json"))
-    assert len(told["left"]) == 2 and all(row["n"] == 0 for row in told["rows"])
+    result = as_json(cli(*words, "--time-budget", "0.001s", "--json"))
+    assert len(result["left"]) == 2 and all(row["n"] == 0 for row in result["rows"])
     cut = as_json(cli(*words, "--only", "method=baseline", "seed=0", "--json"))
     assert {r["label"]: r["n"] for r in cut["rows"]} == {"baseline": 1, "catchup": 0} and cut["left"] == []
     assert "| catchup | not run |" in (tmp_path / "leaderboards" / "tiny.md").read_text()
