@@ -57,7 +57,7 @@ def run(suite: Suite, where: Context) -> dict[str, Tensor]:
     return {condition: f.bits if isinstance(f, Found) else f for condition, f in found.items()}
 
 
-NEEDED = {"ood": {"out": "digits"}}
+NEEDED = {"ood": {"out": "digits"}, "frequency": {"radius": 2, "images": 20}}
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 40])
