@@ -4,8 +4,6 @@ Conventions of the authors of ImageNet-O (Hendrycks et al., CVPR 2021, arXiv 190
 positive class, the score grows with strangeness, average precision is step-wise.
 """
 
-import base64
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,8 +21,8 @@ from ..errors import UsageError
 from ..loader import batches
 from ..results import Outcome
 from . import Context, Found, Suite, fetch
+from ._values import Array, pack, same, unpack
 
-Array = npt.NDArray[np.float32]
 RECALL = 0.95
 FIGURES = {"auroc": "AUROC", "aupr_out": "AUPR-out", "fpr95_closest": "FPR95"}
 
@@ -81,7 +79,7 @@ class OOD(Suite):
             pairs = list(_pairs("", again, stated))
         except (KeyError, TypeError, ValueError, AttributeError) as err:
             return [f"its scores or metrics are damaged: {type(err).__name__} {err}"]
-        return [f"{name} is stated as {b}, its scores give {a}" for name, a, b in pairs if not _same(a, b)]
+        return [f"{name} is stated as {b}, its scores give {a}" for name, a, b in pairs if not same(a, b)]
 
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
         outside = data.load(self.out, "test", context.data_dir)
@@ -192,17 +190,3 @@ def _pairs(name: str, again: Any, stated: Any) -> Iterator[tuple[str, Any, Any]]
         raise ValueError(f"{name or 'it'} has {', '.join(sorted(again.keys() ^ stated.keys()))} on one side only")
     for key in again:
         yield from _pairs(f"{name} {key}".strip(), again[key], stated[key])
-
-
-def _same(a: float, b: Any) -> bool:
-    """Up to the last digits, which another version of scikit-learn may round otherwise."""
-    return isinstance(b, int | float) and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9)
-
-
-def pack(scores: Array) -> str:
-    """Little-endian float32, base64."""
-    return base64.b64encode(scores.astype("<f4").tobytes()).decode()
-
-
-def unpack(text: str) -> Array:
-    return np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)

@@ -2,7 +2,6 @@
 Catch-up Mix paper)."""
 
 import base64
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from ..loader import batches
 from ..results import Outcome
 from . import Context, Found, Suite, fetch
 from ._linear_head import features_and_logits, linear_head
+from ._values import same
 
 STEPS = 50
 """Fractions of the features are dropped in steps of 1/50: 51 points."""
@@ -59,11 +59,11 @@ class Reliance(Suite):
             means = {end: float(unpack(packed[end], outcome.n).mean()) for end in ENDS}
         except (KeyError, TypeError, ValueError, IndexError) as err:
             return [f"its curves are damaged: {type(err).__name__} {err}"]
-        found = [f"{name} is stated as {b}, its curve gives {a}" for name, a, b in pairs if not _same(a, b)]
+        found = [f"{name} is stated as {b}, its curve gives {a}" for name, a, b in pairs if not same(a, b)]
         found += [
             f"area_per_image {end} has the mean {mean}, its curve gives {again['area'][end]}"
             for end, mean in means.items()
-            if not _same(again["area"][end], mean)
+            if not same(again["area"][end], mean)
         ]
         if right["bottom"][SHARE] != outcome.correct:
             found.append(f"{right['bottom'][SHARE]} right without the lowest 80 %, its bits say {outcome.correct}")
@@ -159,9 +159,3 @@ def unpack(text: str, n: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
 
 def _order(condition: str) -> str:
     return "magnitude" if condition.endswith("-magnitude") else "value"
-
-
-def _same(a: float | None, b: Any) -> bool:
-    if a is None or b is None:
-        return a is b
-    return isinstance(b, int | float) and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9)

@@ -1,0 +1,35 @@
+"""A fixed list of training images, for what is measured on the images that a network has learned."""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from .. import data
+from ..data import Files, Images
+from ..data.pictures import decoded
+from ..errors import UsageError
+from . import Context
+
+
+def training_images(context: Context, count: int, option: str) -> Images:
+    """Return ``count`` images of the whole training set, as test images are shown, without augmentation.
+
+    Classes have equal shares, up to one image; which images is fixed by hash. Raises :class:`UsageError`, naming
+    ``option``, when there are not so many.
+    """
+    found = data.load(context.dataset, "train", context.data_dir)
+    if count > len(found):
+        raise UsageError(f"{option} = {count}: {context.dataset} has {len(found)} training images")
+    part = found.take(stratified(found.y, found.index, count, context.dataset))
+    return decoded(part) if isinstance(part, Files) else part
+
+
+def stratified(y: Tensor, index: Tensor, count: int, name: str) -> Tensor:
+    """Return ``count`` rows in order: the first by hash of every class, then the second, and so on."""
+    order = [hashlib.sha256(f"{name}/fixed/{i}".encode()).digest() for i in index.tolist()]
+    labels, seen, places = y.tolist(), dict[int, int](), dict[int, int]()
+    by_hash = sorted(range(len(order)), key=order.__getitem__)
+    for row in by_hash:
+        places[row] = seen[labels[row]] = seen.get(labels[row], -1) + 1
+    return torch.tensor(sorted(sorted(by_hash, key=places.__getitem__)[:count]))
