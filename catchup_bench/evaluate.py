@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,14 @@ Tell = Callable[[str, results.Outcome], None]
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated: a network for [0,1] images, on the test set of a dataset, with a folder for outcomes."""
+    """What is evaluated: a network for [0,1] images, on the test set of a dataset, with a folder for outcomes.
+    ``snapshots`` are files of its weights by epoch, the last one included, where others were kept."""
 
     net: nn.Module
     dataset: str
     folder: Path
     checkpoint: dict[str, Any]
+    snapshots: dict[int, Path] = field(default_factory=dict)
 
 
 def make_suites(wanted: Iterable[str], settings: dict[str, dict[str, Any]]) -> dict[str, Suite]:
@@ -57,8 +59,14 @@ def trained(folder: Path, device: torch.device) -> Subject:
     tensors, _ = read_weights(weights_file(folder))
     net, _ = build(run, device, num_classes(tensors))
     load_weights(net, tensors, weights_file(folder))
+    kept = {p.stem.removeprefix("snapshot-"): p for p in folder.glob("snapshot-*.safetensors")}
+    snapshots = {int(epoch): path for epoch, path in kept.items() if epoch.isdecimal()}
     return Subject(
-        net, run.dataset.name, folder, {"sha256": file_sha256(weights_file(folder)), "epoch": run.recipe.epochs}
+        net,
+        run.dataset.name,
+        folder,
+        {"sha256": file_sha256(weights_file(folder)), "epoch": run.recipe.epochs},
+        snapshots | {run.recipe.epochs: weights_file(folder)} if snapshots else {},
     )
 
 
@@ -179,6 +187,7 @@ def evaluate(
             batch_size=batch_size(images),
             data_dir=data_dir or data.default_folder(),
             captured=captured,
+            snapshots=subject.snapshots,
         )
         check_logits(context)
         stated = {"checkpoint": subject.checkpoint, "test_sha256": images.digest()}

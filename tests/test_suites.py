@@ -58,8 +58,8 @@ def run(suite: Suite, where: Context) -> dict[str, Tensor]:
 
 
 NEEDED = {"ood": {"out": "digits"}, "frequency": {"radius": 2, "images": 20}}
-OF_THEIR_OWN = ("autoattack", "landscape", "localization")
-"""Slow ones, and one that needs boxes; they have such a test elsewhere."""
+OF_THEIR_OWN = ("autoattack", "dynamics", "landscape", "localization")
+"""Slow ones, and those that need boxes or weights of several epochs; they have such a test elsewhere."""
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 40])

@@ -6,7 +6,7 @@ bf16, 25 of the 83,685 outcomes of ``robustness`` changed for a network trained 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -27,7 +27,8 @@ GROUPS = {"robustness": ("clean", "fgsm", "corruption", "deformation")}
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What a suite is given: the network, the test images in official order, and what the dataset says of them.
-    ``captured`` makes its passes where they are captured; attacks need the gradient, and take ``net``."""
+    ``captured`` makes its passes where they are captured; attacks need the gradient, and take ``net``. ``snapshots``
+    are files of its weights at several epochs of its training, where they were kept."""
 
     net: nn.Module
     images: Images
@@ -37,6 +38,7 @@ class Context:
     batch_size: int
     data_dir: Path
     captured: Forward | None = None
+    snapshots: Mapping[int, Path] = field(default_factory=dict)
 
     @torch.inference_mode()
     def forward(self, x: Tensor) -> Tensor:

@@ -12,14 +12,14 @@ from ..errors import UsageError
 from . import Context
 
 
-def training_images(context: Context, count: int, option: str) -> Images:
+def training_images(context: Context, count: int, option: str = "") -> Images:
     """Return ``count`` images of the whole training set, as test images are shown, without augmentation.
 
-    Classes have equal shares, up to one image; which images is fixed by hash. Raises :class:`UsageError`, naming
-    ``option``, when there are not so many.
+    Classes have equal shares, up to one image; which images is fixed by hash. Where there are not so many, all are
+    returned, or, if ``option`` names what asked for them, :class:`UsageError` is raised.
     """
     found = data.load(context.dataset, "train", context.data_dir)
-    if count > len(found):
+    if option and count > len(found):
         raise UsageError(f"{option} = {count}: {context.dataset} has {len(found)} training images")
     part = found.take(stratified(found.y, found.index, count, context.dataset))
     return decoded(part) if isinstance(part, Files) else part
