@@ -242,11 +242,21 @@ def test_the_maps_of_every_network_that_pools_them_are_found(name: str) -> None:
         assert maps.shape[2] > 1 and torch.allclose(maps.mean((2, 3)), net.head.features(net(x, stop=len(net.stages))))
 
 
-def test_a_network_that_does_not_pool_is_refused(squares: Located) -> None:
+def hidden_layers() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 14 * 14, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def normalised_after_pooling() -> nn.Module:
+    """As ConvNeXt ends: no map of several places is what the linear layer reads."""
+    pooled = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.GroupNorm(1, 4))
+    return nn.Sequential(pooled, nn.Flatten(), nn.Linear(4, 2))
+
+
+@pytest.mark.parametrize("make", [hidden_layers, normalised_after_pooling])
+def test_a_network_that_does_not_pool_is_refused(squares: Located, make: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 14 * 14, 8), nn.ReLU(), nn.Linear(8, 2))
     with pytest.raises(UsageError, match="does not average its last maps"):
-        evaluate(net, squares)
+        evaluate(make(), squares)
 
 
 def test_a_dataset_without_boxes_is_refused_before_anything_is_written(cli: Cli, trained_run: Path) -> None:

@@ -12,6 +12,7 @@ from torch.func import functional_call
 from ..data import Images
 from ..draws import stream
 from ..errors import RunFailed
+from ..hardware import send
 from ..loader import batches
 
 TOLERANCE = 1e-4
@@ -51,7 +52,7 @@ class Surface:
             logits = functional_call(self.net, self.parameters(flat), (x,))
             yield F.cross_entropy(logits, y, reduction="none").double().sum() / self.n
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def value(self, flat: Tensor) -> Tensor:
         """Return the loss at ``flat``, a float64 scalar that is still on the device."""
         return torch.stack(list(self.losses(flat))).sum()
@@ -163,7 +164,7 @@ def trace(surface: Surface, probes: int) -> tuple[float, float]:
     found = []
     for probe in range(probes):
         signs = stream("landscape-v1", "trace", probe).integers(0, 2, len(surface.origin), np.int8)
-        vector = torch.from_numpy(signs * 2.0 - 1.0).float().to(surface.origin.device)
+        vector = send(torch.from_numpy(signs * 2.0 - 1.0).float(), surface.origin.device)
         found.append((vector @ surface.product(vector)).double())
     samples = torch.stack(found).cpu()
     return float(samples.mean()), float(samples.std() / probes**0.5)
@@ -172,4 +173,4 @@ def trace(surface: Surface, probes: int) -> tuple[float, float]:
 def random_direction(surface: Surface, number: int) -> Tensor:
     """Return a filter-normalised random direction (P), fixed by ``number``."""
     drawn = stream("landscape-v1", "direction", number).standard_normal(len(surface.origin))
-    return surface.filters(torch.from_numpy(drawn).float().to(surface.origin.device))
+    return surface.filters(send(torch.from_numpy(drawn).float(), surface.origin.device))

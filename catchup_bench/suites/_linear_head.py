@@ -55,10 +55,10 @@ def pooled_maps(net: nn.Module, head: nn.Linear, x: Tensor) -> nn.Module:
             hook.remove()
     close = 1e-5 * float(features.abs().amax())
     averaged = [(m, o) for m, o in outputs if torch.allclose(o.mean((2, 3)), features, rtol=1e-4, atol=close)]
-    if not averaged:
+    # what comes after the pooling has one place; of equals the last, behind every in-place change
+    largest = max((o.shape[2] * o.shape[3] for _, o in averaged), default=0)
+    if largest < 2:
         raise UsageError("the network does not average its last maps before the linear layer: use a ResNet-like one")
-    # the pooled maps themselves have one place; of equals the last, behind every in-place change
-    largest = max(o.shape[2] * o.shape[3] for _, o in averaged)
     return [m for m, o in averaged if o.shape[2] * o.shape[3] == largest][-1]
 
 
