@@ -170,5 +170,7 @@ def test_digits_from_the_command_line(cli: Cli) -> None:
     assert cli("train", "--method", "baseline", "--epochs", 1, "--width", 4).exit_code == 0
     words = ("evaluate", "--suite", "frequency", "--set", "frequency.radius=2", "--set", "frequency.images=100")
     (found,) = read(cli(*words, "--json")).values()
-    assert list(found) == [f"frequency-0.125-{r}-n100" for r in range(3)] and found["frequency-0.125-0-n100"]["n"] == 99
+    assert (
+        list(found) == [f"frequency-0.125-{r}-n100" for r in range(3)] and found["frequency-0.125-0-n100"]["n"] == 100
+    )
     assert "waves of up to 2 periods, mean error, %" in cli(*words).stdout

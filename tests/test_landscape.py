@@ -26,7 +26,7 @@ from .conftest import Cli
 Landscape = registry.suite_class("landscape")
 landscape = importlib.import_module("catchup_bench.suites.landscape")
 curvature = importlib.import_module("catchup_bench.suites._curvature")
-training = importlib.import_module("catchup_bench.suites._training_images")
+training = importlib.import_module("catchup_bench.suites._fixed_images")
 CPU = torch.device("cpu")
 SMALL: Suite = Landscape(images=24, points=5, probes=8)
 

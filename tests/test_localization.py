@@ -293,6 +293,8 @@ def test_another_threshold_is_another_condition() -> None:
     assert suite.conditions()[:2] == ["localization-known-t0.25", "localization-top1-t0.25"]
     assert [suite.protocol(c)["kind"] for c in suite.conditions()] == ["known", "top1", "class", *localization.IOU]
     assert Localization(**Localization.options_of([suite.protocol(c) for c in suite.conditions()])) == suite
+    small = Localization(threshold=1e-5)
+    assert [small.protocol(c)["kind"] for c in small.conditions()][:2] == ["known", "top1"]
     with pytest.raises(ValueError, match=r"threshold = 1\.0 is not allowed"):
         Localization(threshold=1.0)
 

@@ -19,7 +19,7 @@ from ..loader import batches
 from ..models import StagedNet
 from ..results import Outcome
 from . import Context, Found, Suite, correct, fetch
-from ._training_images import training_images
+from ._fixed_images import training_images
 from ._values import pack, pack_counts, same, unpack, unpack_counts
 
 Array = npt.NDArray[np.float64]

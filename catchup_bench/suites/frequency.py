@@ -17,7 +17,8 @@ from ..errors import UsageError
 from ..hardware import send
 from ..loader import batches
 from ..results import Outcome
-from . import Context, Found, Suite, balanced, fetch
+from . import Context, Found, Suite, fetch
+from ._fixed_images import some_test_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +29,8 @@ class Frequency(Suite):
     ``amplitude`` is the root mean square of the wave in a channel, in [0,1] units: 0.125 is the norm of 4 of the
     authors for images of 32 px. A condition is a ring, all (i, j) whose larger one is ±r, up to ``radius`` or what the
     size of the images allows: with 15 the heat map is 31×31, as theirs for 32 px. Of (i, j) and (-i, -j), the same
-    wave, one is evaluated. On ``images`` test images, the same number of every class; 0, or more than there are, is
-    all. The bits are of the images that are right under every wave of the ring; beside them stand the ``waves`` and
+    wave, one is evaluated. On ``images`` test images, classes having equal shares; 0, or more than there are, is all.
+    The bits are of the images that are right under every wave of the ring; beside them stand the ``waves`` and
     how many images each of them makes ``wrong``.
     """
 
@@ -94,9 +95,7 @@ class Frequency(Suite):
             raise UsageError(
                 f"frequency.radius = {self.radius}: images of {size} px hold waves of at most {largest(size)} periods"
             )
-        count = self.images if self.images < len(context.images) else 0
-        images = balanced(context.images, count, context.dataset, "frequency.images")
-        stated = {"index": images.index.tolist()} if count else {}
+        images, stated = some_test_images(context, self.images)
         for condition in conditions:
             ring = waves(self.ring(condition))
             found = []

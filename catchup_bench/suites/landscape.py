@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..errors import RunFailed
 from ..results import Outcome
-from . import Context, Found, Suite, balanced, correct
+from . import Context, Found, Suite, correct
 from ._curvature import Surface, random_direction, spectrum, trace
-from ._training_images import training_images
+from ._fixed_images import some_test_images, training_images
 from ._values import pack, same, unpack
 
 EXTENT = {"eigen": 0.5, "random": 1.0}
@@ -88,11 +88,9 @@ class Landscape(Suite):
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
         learned = training_images(context, self.images, "landscape.images")
         surface = Surface(context.net, learned, context.batch_size, context.device)
-        count = TEST_IMAGES if len(context.images) > TEST_IMAGES else 0
-        tested = balanced(context.images, count, context.dataset)
+        tested, stated = some_test_images(context, TEST_IMAGES)
         held = Surface(context.net, tested, context.batch_size, context.device)
         bits = correct(replace(context, images=tested))
-        stated = {"index": tested.index.tolist()} if count else {}
         for condition in conditions:
             kind = _kind(condition)
             if kind == "trace":

@@ -18,8 +18,8 @@ from ..loader import batches
 from ..results import Outcome
 from . import Context, Found, Suite, fetch
 from ._components import components
+from ._fixed_images import stratified
 from ._linear_head import linear_head, output_and_logits, pooled_maps
-from ._training_images import stratified
 from ._values import pack, unpack
 
 SWEPT = np.arange(1000) / 1000
@@ -194,7 +194,7 @@ def iou(boxes: npt.NDArray[np.float64], box: npt.NDArray[np.float64]) -> npt.NDA
 
 
 def _kind(condition: str) -> str:
-    return condition.removeprefix("localization-").split("-t0")[0]
+    return condition.removeprefix("localization-").split("-t")[0]
 
 
 def _any(kind: str) -> bool:

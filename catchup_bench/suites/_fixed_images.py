@@ -1,4 +1,4 @@
-"""A fixed list of training images, for what is measured on the images that a network has learned."""
+"""Fixed lists of images, the same for every network: of training images, and of a part of the test images."""
 
 import hashlib
 
@@ -23,6 +23,16 @@ def training_images(context: Context, count: int, option: str = "") -> Images:
         raise UsageError(f"{option} = {count}: {context.dataset} has {len(found)} training images")
     part = found.take(stratified(found.y, found.index, count, context.dataset))
     return decoded(part) if isinstance(part, Files) else part
+
+
+def some_test_images(context: Context, count: int) -> tuple[Images, dict[str, list[int]]]:
+    """Return ``count`` test images, classes having equal shares up to one image, and what an outcome says of them:
+    their ``index``. All, and nothing to say, where there are not more or ``count`` is 0."""
+    if not 0 < count < len(context.images):
+        return context.images, {}
+    images = context.images
+    part = images.take(stratified(images.y, images.index, count, f"{context.dataset}-test"))
+    return part, {"index": part.index.tolist()}
 
 
 def stratified(y: Tensor, index: Tensor, count: int, name: str) -> Tensor:
