@@ -65,7 +65,7 @@ def test_a_wave_has_one_frequency_and_the_amplitude(ring: int, size: int, amplit
         assert places == {(i % size, j % size), (-i % size, -j % size)}
 
 
-def test_the_authors_norm() -> None:
+def test_the_norm_at_32_pixels() -> None:
     wave = frequency.wave((3, -5), Frequency().amplitude, torch.zeros(1, 3, 32, 32))
     assert wave.norm() == pytest.approx(4, rel=1e-5)
 

@@ -26,12 +26,11 @@ class Frequency(Suite):
     """Images with a plane wave of one frequency (i, j) added, i periods from top to bottom and j from left to right,
     its sign drawn per image and channel, and clipped to [0,1].
 
-    ``amplitude`` is the root mean square of the wave in a channel, in [0,1] units: 0.125 is the norm of 4 of the
-    authors for images of 32 px. A condition is a ring, all (i, j) whose larger one is ±r, up to ``radius`` or what the
-    size of the images allows: with 15 the heat map is 31×31, as theirs for 32 px. Of (i, j) and (-i, -j), the same
-    wave, one is evaluated. On ``images`` test images, classes having equal shares; 0, or more than there are, is all.
-    The bits are of the images that are right under every wave of the ring; beside them stand the ``waves`` and
-    how many images each of them makes ``wrong``.
+    ``amplitude`` is the root mean square of the wave in a channel, in [0,1] units: 0.125 is a norm of 4 in 32×32
+    pixels. A condition is a ring, all (i, j) whose larger one is ±r, up to ``radius`` or what the size of the images
+    allows: with 15 the heat map is 31×31. Of (i, j) and (-i, -j), the same wave, one is evaluated. It takes ``images``
+    test images, classes having equal shares; 0, or more than there are, is all. The bits are of the images that are
+    right under every wave of the ring; beside them stand the ``waves`` and how many images each makes ``wrong``.
     """
 
     about = "Fourier heat map: errors under plane waves of every frequency, ring by ring, on 1,000 images"

@@ -19,7 +19,7 @@ class Occlusion(Suite):
     black; as many whole patches as come nearest, a half counting up.
 
     Which ones is drawn per image and fixed by ``seed``; what a share covers, a larger one covers too. 8×8 patches are
-    of 4 px in images of 32 px; 14×14 is the grid of the authors and of OpenMixup for 224 px.
+    of 4 px in images of 32 px; 14×14 is the grid of OpenMixup's script for 224 px.
     """
 
     about = "10 to 90 % of the image covered, in random patches"
