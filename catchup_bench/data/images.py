@@ -139,6 +139,15 @@ class Files:
         return total.hexdigest()
 
 
+@dataclass(frozen=True)
+class Located:
+    """Images of a split in official order, each with the box of its object: ``boxes`` is float32 N×4, left, top, right
+    and bottom in pixels of the images, so that a box over the whole image is (0, 0, width, height)."""
+
+    images: Images
+    boxes: Tensor
+
+
 Labelled = TypeVar("Labelled", bound=Images | Files)
 
 
@@ -147,7 +156,8 @@ class Dataset:
     """An entry of the table. ``load(split, folder)`` reads it; ``mean`` and ``std`` are those of the training
     protocol, in [0,1] units. ``classes(folder)`` counts the classes of a part of the dataset, where only a part may
     be on the disk; ``num_classes`` are those of the whole. ``class_names(folder)`` are the names of the labels, where
-    two datasets share them."""
+    two datasets share them. ``located(split, folder)`` reads whole images, resized and not cropped, with the boxes of
+    their objects, where the dataset has any."""
 
     load: Callable[[Split, Path], Images | Files]
     num_classes: int
@@ -161,6 +171,7 @@ class Dataset:
     fetch: Callable[[Path], object] | None = None
     classes: Callable[[Path], int] | None = None
     class_names: Callable[[Path], list[str]] | None = None
+    located: Callable[[Split, Path], Located] | None = None
     splits: tuple[Split, ...] = ("train", "test")
 
 

@@ -1,7 +1,7 @@
 """Which network is evaluated: a finished run, a file of weights, or one of a model zoo."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,15 @@ from ..system.files import file_digest, write_json
 @dataclass(frozen=True)
 class EvaluatedModel:
     """A network for [0,1] images, the dataset on whose test images it is evaluated, and the folder for outcomes.
-    ``checkpoint`` says which weights it has; ``trained`` whether the folder is that of a run of ours."""
+    ``checkpoint`` says which weights it has; ``trained`` whether the folder is that of a run of ours; ``snapshots``
+    are files of its weights by epoch, the last one included, where others were kept."""
 
     net: nn.Module
     dataset: str
     folder: Path
     checkpoint: dict[str, Any]
     trained: bool = False
+    snapshots: dict[int, Path] = field(default_factory=dict)
 
     @property
     def weights(self) -> str:
@@ -45,7 +47,8 @@ def trained_model(folder: Path, device: torch.device) -> EvaluatedModel:
     net, _ = build(run, device, num_classes(tensors))
     load_weights(net, tensors, files.weights)
     checkpoint = {"sha256": file_digest(files.weights), "epoch": run.recipe.epochs}
-    return EvaluatedModel(net, run.dataset.name, folder, checkpoint, trained=True)
+    kept = files.snapshots | {run.recipe.epochs: files.weights} if files.snapshots else {}
+    return EvaluatedModel(net, run.dataset.name, folder, checkpoint, trained=True, snapshots=kept)
 
 
 def model_of_weights(
