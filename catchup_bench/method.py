@@ -12,12 +12,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge as Ge
+from annotated_types import Gt as Gt
+from annotated_types import Le as Le
+from annotated_types import Lt as Lt
+from annotated_types import MinLen as MinLen
 from torch import Tensor, nn
+
+from .bounds import check_fields
 
 Criterion = Literal["ce", "bce"] | Callable[[Tensor, Tensor], Tensor]
 
@@ -43,6 +50,9 @@ class Network(Protocol):
 class Method(ABC):
     """How a batch becomes a loss. Fields are the hyper-parameters; the file's name is the method's name.
 
+    A field declares what it takes, as in ``alpha: Annotated[float, Gt(0)] = 1.0``; defaults, bounds and the class
+    attributes below are literals, because boards read them without running the file.
+
     ``criterion`` is ``ce`` (cross-entropy with soft targets) for all methods; ``bce`` is the binary cross-entropy
     on softmax outputs that some released codes train with. A method that wraps another one may give it a function of
     logits and targets instead.
@@ -67,8 +77,9 @@ class Method(ABC):
         return ()
 
     def __post_init__(self) -> None:
-        """Check the fields; raise ``ValueError`` naming the field and its allowed range."""
-        check(callable(self.criterion) or self.criterion in ("ce", "bce"), "criterion", self.criterion, "ce or bce")
+        """Check the fields against their bounds, and in a subclass what fields mean for one another; raise
+        ``ValueError`` naming the field and its allowed range."""
+        check_fields(self)
 
     def bind(self, net: Network) -> Self:
         """The method as used with ``net``; called once, before weights are loaded. May attach ``net.extra``
@@ -96,13 +107,8 @@ class Mixup(Method):
     all; ``layers`` are the places to choose from, uniformly.
     """
 
-    prob: float = 1.0
-    layers: tuple[int, ...] = (0,)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(0 <= self.prob <= 1, "prob", self.prob, "0 to 1")
-        check(len(self.layers) > 0 and min(self.layers) >= 0, "layers", self.layers, "stage numbers from 0 (the input)")
+    prob: Annotated[float, Ge(0), Le(1)] = 1.0
+    layers: Annotated[tuple[Annotated[int, Ge(0), "stages, 0 is the input"], ...], MinLen(1)] = (0,)
 
     def bind(self, net: Network) -> Self:
         last = len(net.stages)

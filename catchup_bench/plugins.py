@@ -12,6 +12,7 @@ from .system.files import shallow
 
 if TYPE_CHECKING:
     from .method import Method
+    from .method_files import Outline
     from .suites import Suite
 
 
@@ -60,7 +61,7 @@ def only_class(module: ModuleType, base: type, name: str) -> Any:
 
 
 def complete_options(
-    cls: "type[Method] | type[Suite]", dataset: str | None, given: dict[str, Any], owner: str
+    cls: "type[Method] | type[Outline] | type[Suite]", dataset: str | None, given: dict[str, Any], owner: str
 ) -> dict[str, Any]:
     """All fields of a method or suite: its defaults, those for ``dataset``, then what was ``given``.
 

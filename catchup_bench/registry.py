@@ -7,12 +7,17 @@ path (``./mine.py``) or an entry point of the group ``catchup_bench.methods``.
 import hashlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from importlib import metadata, resources
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from .errors import UsageError, pick
+from .method_files import Outline, outline
 from .plugins import module_names, only_class
 from .system.files import file_digest
 
@@ -25,9 +30,13 @@ GROUP = "catchup_bench.methods"
 
 def methods() -> list[str]:
     """Names of all methods, without importing any."""
-    return sorted(
-        {*module_names("catchup_bench.methods"), *(point.name for point in metadata.entry_points(group=GROUP))}
-    )
+    return sorted({*module_names(GROUP), *entry_points()})
+
+
+@cache
+def entry_points() -> dict[str, metadata.EntryPoint]:
+    """The methods that installed packages bring, by name; read once, as that takes as long as hundreds of runs."""
+    return {point.name: point for point in metadata.entry_points(group=GROUP)}
 
 
 def is_file(name: str) -> bool:
@@ -42,10 +51,32 @@ def method_class(name: str) -> "type[Method]":
     if is_file(name):
         return only_class(_load_file(Path(name)), Method, name)
     pick("method", name, methods())
-    for point in metadata.entry_points(group=GROUP):
-        if point.name == name and name not in module_names(GROUP):
-            return only_class(importlib.import_module(point.module), Method, name)
-    return only_class(importlib.import_module(f"{GROUP}.{name}"), Method, name)
+    module = f"{GROUP}.{name}" if name in module_names(GROUP) else entry_points()[name].module
+    with importing(module):
+        return only_class(importlib.import_module(module), Method, name)
+
+
+def method_outline(name: str) -> type[Outline]:
+    """Return what can be known of the method called ``name``, or of the one in the file at that path, without running
+    it: see :mod:`catchup_bench.method_files`."""
+    return outline(method_file(name))
+
+
+def method_file(name: str) -> Path:
+    """Return the file that defines a method, without importing it or a package that it is in."""
+    if is_file(name):
+        return Path(name)
+    pick("method", name, methods())
+    if name in module_names(GROUP):
+        return Path(str(resources.files(GROUP).joinpath(f"{name}.py")))
+    module = entry_points()[name].module
+    first, *rest = module.split(".")
+    spec = importlib.util.find_spec(first)
+    for part in rest:
+        spec = spec and PathFinder.find_spec(part, spec.submodule_search_locations or [])
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        raise UsageError(f"method {name}: its package says that it is in {module}, which is no Python file here")
+    return Path(spec.origin)
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -56,20 +87,27 @@ def _load_file(path: Path) -> ModuleType:
         raise UsageError(f"{path} cannot be loaded as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up there
-    try:
+    with importing(path):
         spec.loader.exec_module(module)
-    except SyntaxError as err:
-        raise UsageError(f"{path}, line {err.lineno}: not valid Python: {err.msg}") from None
-    except BaseException as err:  # a stranger's file may raise anything, SystemExit included
-        if isinstance(err, KeyboardInterrupt):
-            raise
-        raise UsageError(f"{path} failed at import: {type(err).__name__}: {' '.join(str(err).split())}") from None
     return module
 
 
+@contextmanager
+def importing(what: Path | str) -> Iterator[None]:
+    """Raise :class:`UsageError` naming the module for whatever running it raises, ``SystemExit`` included."""
+    try:
+        yield
+    except (KeyboardInterrupt, UsageError):
+        raise
+    except SyntaxError as err:
+        raise UsageError(f"{what}, line {err.lineno}: not valid Python: {err.msg}") from None
+    except BaseException as err:
+        raise UsageError(f"{what} failed at import: {type(err).__name__}: {' '.join(str(err).split())}") from None
+
+
 def source_digest(name: str) -> str:
-    """SHA-256 of the file that defines a method."""
-    return file_digest(Path(sys.modules[method_class(name).__module__].__file__ or ""))
+    """SHA-256 of the file that defines a method, which is not run."""
+    return file_digest(method_file(name))
 
 
 def builtin_digest(name: str) -> str | None:

@@ -3,14 +3,14 @@
 from collections.abc import Hashable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from catchup_bench.method import Method, Network, check, frozen_statistics, one_hot, soft_loss
+from catchup_bench.method import Ge, Le, Method, Network, check, frozen_statistics, one_hot, soft_loss
 
 Mixed = tuple[Tensor, Tensor]
 
@@ -87,13 +87,8 @@ class SaliencyMixup(Method):
     scale), times ``clean_lam`` beside ``ce`` (the fine-grained code of GuidedMixup's authors).
     """
 
-    prob: float | None = 1.0
-    clean_lam: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(0 <= self.chance <= 1, "prob", self.prob, "0 to 1")
-        check(self.clean_lam >= 0, "clean_lam", self.clean_lam, "0 or more")
+    prob: Annotated[float, Ge(0), Le(1)] | None = 1.0
+    clean_lam: Annotated[float, Ge(0)] = 0.0
 
     def plan(self, rng: np.random.Generator) -> Hashable:
         return self.choose(rng) if self.chance == 1 or rng.random() < self.chance else None

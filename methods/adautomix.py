@@ -2,13 +2,13 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from catchup_bench.method import Method, Network, beta, check, frozen_statistics, one_hot, permutation, soft_loss
+from catchup_bench.method import Ge, Gt, Le, Method, Network, beta, frozen_statistics, one_hot, permutation, soft_loss
 
 from ._head import classifier
 
@@ -105,13 +105,8 @@ class AdAutoMix(Method):
     level = "input"
     passes = "3 forward, 3 backward, and of a second network 2 forward, 1 backward"
 
-    alpha: float = 1.0
-    momentum: float = 0.999
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.alpha > 0, "alpha", self.alpha, "more than 0")
-        check(0 <= self.momentum <= 1, "momentum", self.momentum, "0 to 1")
+    alpha: Annotated[float, Gt(0)] = 1.0
+    momentum: Annotated[float, Ge(0), Le(1)] = 0.999
 
     def bind(self, net: Network) -> Self:
         head = classifier(net)

@@ -3,13 +3,13 @@ autoencoder, which is what the authors released."""
 
 from dataclasses import dataclass, replace
 from math import log
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Mixup, Network, beta, check, mix_targets, one_hot, permutation, soft_loss
+from catchup_bench.method import Ge, Gt, Mixup, Network, beta, check, mix_targets, one_hot, permutation, soft_loss
 
 from ._head import classifier, classify, pooled_map
 from .inputmixup import blend
@@ -67,19 +67,11 @@ class AlignMixup(Mixup):
     year = 2022
     level = "input, feature"
 
-    layers: tuple[int, ...] = ()
-    alpha: float = 2.0
-    eps: float = 0.1
-    steps: int = 100
-    tolerance: float = 0.1
-
-    def __post_init__(self) -> None:
-        check(self.alpha > 0, "alpha", self.alpha, "more than 0")
-        check(self.eps > 0, "eps", self.eps, "more than 0")
-        check(self.steps > 0, "steps", self.steps, "1 or more")
-        check(self.tolerance >= 0, "tolerance", self.tolerance, "0 or more")
-        if self.layers:
-            super().__post_init__()
+    layers: tuple[Annotated[int, Ge(0)], ...] = ()
+    alpha: Annotated[float, Gt(0)] = 2.0
+    eps: Annotated[float, Gt(0)] = 0.1
+    steps: Annotated[int, Ge(1)] = 100
+    tolerance: Annotated[float, Ge(0)] = 0.1
 
     def bind(self, net: Network) -> Self:
         classifier(net)

@@ -2,12 +2,12 @@
 Robustness and Uncertainty, ICLR 2020, arXiv 1912.02781."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Method, Network, check, one_hot, soft_loss
+from catchup_bench.method import Ge, Lt, Method, Network, one_hot, soft_loss
 
 from ._chains import CORRUPTIONS, NINE, THIRTEEN, consistency, views
 
@@ -32,15 +32,10 @@ class AugMix(Method):
         name: {"severity": 1.0} for name in ("cub", "cars", "aircraft", "imagenet")
     }
 
-    severity: float = 3.0
+    severity: Annotated[float, Ge(0.1), Lt(10)] = 3.0
     jsd: bool = True
-    weight: float = 12.0
+    weight: Annotated[float, Ge(0)] = 12.0
     all_ops: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(0.1 <= self.severity < 10, "severity", self.severity, "0.1 to less than 10")
-        check(self.weight >= 0, "weight", self.weight, "0 or more")
 
     @property
     def trained_on(self) -> tuple[str, ...]:

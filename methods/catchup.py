@@ -2,12 +2,12 @@
 arXiv 2401.13193 (§2.2 and Algorithm 1)."""
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Mixup, Network, beta, check
+from catchup_bench.method import Ge, Gt, Mixup, Network, beta, check
 
 from .cutmix import paste
 from .inputmixup import blend
@@ -79,24 +79,11 @@ class CatchUpMix(Mixup):
     level = "input, feature"
     defaults: ClassVar[dict[str, dict[str, Any]]] = {"cifar100": {"alpha": 1.0}, "cifar10": {"alpha": 1.0}}
 
-    layers: tuple[int, ...] = ()
-    alpha: float = 10.0
+    layers: tuple[Annotated[int, Ge(0)], ...] = ()
+    alpha: Annotated[float, Gt(0)] = 10.0
     input_mix: Literal["cutmix", "inputmixup", "none"] = "cutmix"
-    input_alpha: float | None = None
+    input_alpha: Annotated[float, Gt(0)] | None = None
     channels: Literal["rfi", "random"] = "rfi"
-
-    def __post_init__(self) -> None:
-        check(self.alpha > 0, "alpha", self.alpha, "more than 0")
-        check(
-            self.input_mix in ("cutmix", "inputmixup", "none"),
-            "input_mix",
-            self.input_mix,
-            "cutmix, inputmixup or none",
-        )
-        check(self.channels in ("rfi", "random"), "channels", self.channels, "rfi or random")
-        check(self.input_alpha is None or self.input_alpha > 0, "input_alpha", self.input_alpha, "more than 0")
-        if self.layers:
-            super().__post_init__()
 
     def bind(self, net: Network) -> Self:
         layers = self.layers or tuple(range(len(net.stages) + 1))

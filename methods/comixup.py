@@ -2,14 +2,14 @@
 arXiv 2102.03065 (Eq. 3 and Algorithm 1)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from catchup_bench.method import check
+from catchup_bench.method import Ge, Gt, Le
 
 from ._labelling import Partition, label
 from ._saliency import Mixed, SaliencyMixup, divisible, shares
@@ -61,28 +61,17 @@ class CoMixup(SaliencyMixup):
     passes = "2 forward, 2 backward"
     defaults: ClassVar[dict[str, dict[str, Any]]] = {}
 
-    clean_lam: float = 1.0
-    part: int = 20
-    blocks: int = 4
-    alpha: float = 2.0
-    beta: float = 0.32
-    gamma: float = 1.0
-    eta: float = 0.05
-    tau: float = 0.83
-    omega: float = 0.001
-    niter: int = 4
-    labels: int = 9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.part >= 1, "part", self.part, "1 or more")
-        check(self.blocks >= 2, "blocks", self.blocks, "2 or more")
-        check(self.alpha > 0, "alpha", self.alpha, "more than 0")
-        costs = (self.beta, self.gamma, self.eta, self.tau)
-        check(min(costs) >= 0, "beta, gamma, eta, tau", costs, "0 or more")
-        check(0 <= self.omega <= 1, "omega", self.omega, "0 to 1")
-        check(self.niter >= 1, "niter", self.niter, "1 or more")
-        check(self.labels >= 4, "labels", self.labels, "4 or more")
+    clean_lam: Annotated[float, Ge(0)] = 1.0
+    part: Annotated[int, Ge(1), "images"] = 20
+    blocks: Annotated[int, Ge(2)] = 4
+    alpha: Annotated[float, Gt(0)] = 2.0
+    beta: Annotated[float, Ge(0)] = 0.32
+    gamma: Annotated[float, Ge(0)] = 1.0
+    eta: Annotated[float, Ge(0)] = 0.05
+    tau: Annotated[float, Ge(0)] = 0.83
+    omega: Annotated[float, Ge(0), Le(1)] = 0.001
+    niter: Annotated[int, Ge(1)] = 4
+    labels: Annotated[int, Ge(4)] = 9
 
     def choose(self, rng: np.random.Generator) -> int:
         return self.blocks

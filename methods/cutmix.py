@@ -1,12 +1,12 @@
 """CutMix: Yun et al., ICCV 2019, arXiv 1905.04899."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Mixup, beta, box, check
+from catchup_bench.method import Gt, Mixup, beta, box
 
 
 def paste(x: Tensor, perm: Tensor, lam: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -33,12 +33,8 @@ class CutMix(Mixup):
     level = "input"
     defaults: ClassVar[dict[str, dict[str, Any]]] = {"cifar10": {"prob": 0.5}, "cifar100": {"prob": 0.5}}
 
-    alpha: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.alpha > 0, "alpha", self.alpha, "more than 0")
-        check(self.layers == (0,), "layers", self.layers, "(0,), the input")
+    layers: tuple[Literal[0]] = (0,)
+    alpha: Annotated[float, Gt(0)] = 1.0
 
     def mix_images(self, x: Tensor, perm: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
         return paste(x, perm, beta(self.alpha, gen), gen)

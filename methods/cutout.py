@@ -2,12 +2,12 @@
 arXiv 1708.04552."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Method, Network, check, one_hot, soft_loss
+from catchup_bench.method import Ge, Method, Network, one_hot, soft_loss
 
 
 def squares(n: int, height: int, width: int, length: int, gen: torch.Generator) -> Tensor:
@@ -44,11 +44,7 @@ class Cutout(Method):
         **{name: {"length": 56} for name in ("cub", "cars", "aircraft", "imagenet")},
     }
 
-    length: int = 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.length >= 0, "length", self.length, "0 or more pixels")
+    length: Annotated[int, Ge(0), "pixels"] = 4
 
     def loss(self, net: Network, x: Tensor, y: Tensor, plan: Any, gen: torch.Generator) -> Tensor:
         mask = squares(len(x), x.shape[2], x.shape[3], self.length, gen)

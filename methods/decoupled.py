@@ -4,14 +4,14 @@ arXiv 2203.10761."""
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from catchup_bench.method import Method, Network, check, soft_loss
+from catchup_bench.method import Ge, Method, Network, soft_loss
 
 from ._bases import BASES, make_base
 
@@ -37,8 +37,8 @@ class Decoupled(Method):
 
     base: str = "cutmix"
     alpha: float = 1.0
-    eta: float = 0.1
-    power: float = 1.0
+    eta: Annotated[float, Ge(0)] = 0.1
+    power: Annotated[float, Ge(0)] = 1.0
     mode: Literal["both", "more", "less"] = "both"
     official: bool = False
     mixer: Method | None = field(default_factory=lambda: None, repr=False)
@@ -47,9 +47,6 @@ class Decoupled(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         make_base(self.base, self.alpha, self.criterion, BASES)
-        check(self.eta >= 0, "eta", self.eta, "0 or more")
-        check(self.power >= 0, "power", self.power, "0 or more")
-        check(self.mode in ("both", "more", "less"), "mode", self.mode, "both, more or less")
 
     def bind(self, net: Network) -> Self:
         return replace(self, mixer=make_base(self.base, self.alpha, self.criterion, BASES).bind(net))

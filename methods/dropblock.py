@@ -2,13 +2,13 @@
 arXiv 1810.12890."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from catchup_bench.method import Network, check
+from catchup_bench.method import Ge, Gt, Le, Network, check
 
 from .baseline import Baseline
 
@@ -58,15 +58,9 @@ class DropBlock(Baseline):
     year = 2018
     level = "network"
 
-    keep: float = 0.9
-    block: int = 4
-    groups: int = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(0 < self.keep <= 1, "keep", self.keep, "more than 0, up to 1")
-        check(self.block >= 1, "block", self.block, "1 or more pixels")
-        check(self.groups >= 1, "groups", self.groups, "1 or more stages")
+    keep: Annotated[float, Gt(0), Le(1)] = 0.9
+    block: Annotated[int, Ge(1), "pixels"] = 4
+    groups: Annotated[int, Ge(1), "stages"] = 2
 
     def bind(self, net: Network) -> Self:
         check(self.groups <= len(net.stages), "groups", self.groups, f"1 to {len(net.stages)} for this network")

@@ -2,13 +2,13 @@
 arXiv 2002.12047."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from catchup_bench.method import Mixup, beta, check
+from catchup_bench.method import Ge, Gt, Mixup, beta
 
 
 def released_spectrum(height: int, width: int, decay: float, gen: torch.Generator) -> Tensor:
@@ -56,16 +56,10 @@ class FMix(Mixup):
     level = "input"
     defaults: ClassVar[dict[str, dict[str, Any]]] = {}
 
-    alpha: float = 1.0
-    decay: float = 3.0
+    layers: tuple[Literal[0]] = (0,)
+    alpha: Annotated[float, Gt(0)] = 1.0
+    decay: Annotated[float, Ge(0)] = 3.0
     spectrum: Literal["released", "full"] = "released"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.alpha > 0, "alpha", self.alpha, "more than 0")
-        check(self.decay >= 0, "decay", self.decay, "0 or more")
-        check(self.spectrum in ("released", "full"), "spectrum", self.spectrum, "released or full")
-        check(self.layers == (0,), "layers", self.layers, "(0,), the input")
 
     def mix_images(self, x: Tensor, perm: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
         lam, size = beta(self.alpha, gen), x.shape[2:]

@@ -3,11 +3,12 @@ NeurIPS 2022, arXiv 2208.09913."""
 
 import math
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Mixup, beta, check
+from catchup_bench.method import Gt, Mixup, beta
 
 
 def bell(share: Tensor, centre: Tensor, height: int, width: int) -> Tensor:
@@ -32,12 +33,8 @@ class GMix(Mixup):
     year = 2022
     level = "input"
 
-    alpha: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.alpha > 0, "alpha", self.alpha, "more than 0")
-        check(self.layers == (0,), "layers", self.layers, "(0,), the input")
+    layers: tuple[Literal[0]] = (0,)
+    alpha: Annotated[float, Gt(0)] = 1.0
 
     def mix_images(self, x: Tensor, perm: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
         lam = beta(self.alpha, gen)

@@ -2,13 +2,13 @@
 arXiv 2306.16612."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from catchup_bench.method import Network, check, mix_targets, permutation
+from catchup_bench.method import Ge, Le, Network, mix_targets, permutation
 
 from ._saliency import Mixed, SaliencyMixup, look
 
@@ -81,13 +81,9 @@ class GuidedMixup(SaliencyMixup):
     level = "input"
     defaults: ClassVar[dict[str, dict[str, Any]]] = {"tinyimagenet": {"clean_lam": 1.0}}
 
-    prob: float | None = None
+    prob: Annotated[float, Ge(0), Le(1)] | None = None
     saliency: Literal["sr", "ap"] = "sr"
     official: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.saliency in ("sr", "ap"), "saliency", self.saliency, "sr or ap")
 
     @property
     def chance(self) -> float:

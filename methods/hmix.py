@@ -2,11 +2,12 @@
 NeurIPS 2022, arXiv 2208.09913."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Mixup, beta, check, inside
+from catchup_bench.method import Ge, Gt, Le, Mixup, beta, inside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +24,9 @@ class HMix(Mixup):
     year = 2022
     level = "input"
 
-    alpha: float = 1.0
-    ratio: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.alpha > 0, "alpha", self.alpha, "more than 0")
-        check(0 <= self.ratio <= 1, "ratio", self.ratio, "0 to 1")
-        check(self.layers == (0,), "layers", self.layers, "(0,), the input")
+    layers: tuple[Literal[0]] = (0,)
+    alpha: Annotated[float, Gt(0)] = 1.0
+    ratio: Annotated[float, Ge(0), Le(1)] = 0.5
 
     def mix_images(self, x: Tensor, perm: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
         lam = beta(self.alpha, gen)

@@ -1,12 +1,12 @@
 """Input mixup: Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018, arXiv 1710.09412."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Mixup, beta, check
+from catchup_bench.method import Ge, Mixup, beta
 
 
 def blend(h: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
@@ -31,12 +31,8 @@ class InputMixup(Mixup):
     level = "input"
     defaults: ClassVar[dict[str, dict[str, Any]]] = {}
 
-    alpha: float = 0.2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.alpha >= 0, "alpha", self.alpha, "0 or more")
-        check(self.layers == (0,), "layers", self.layers, "(0,), the input; manifold mixes elsewhere")
+    layers: Annotated[tuple[Literal[0]], "the input; manifold mixes elsewhere"] = (0,)
+    alpha: Annotated[float, Ge(0)] = 0.2
 
     def mix_images(self, x: Tensor, perm: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
         lam = beta(self.alpha, gen)

@@ -2,12 +2,12 @@
 Robust Classifiers, NeurIPS 2023, arXiv 2310.04780."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Method, Network, check, one_hot, soft_loss
+from catchup_bench.method import Ge, Gt, Lt, Method, Network, one_hot, soft_loss
 
 from . import _imageops as image
 from ._chains import WIDTH, Kinds, consistency, dirichlet, mixture, one_operation, uniform, whole
@@ -90,21 +90,13 @@ class IPMix(Method):
         name: {"pictures": 128} for name in ("cub", "cars", "aircraft", "imagenet")
     }
 
-    depth: int = 3
-    beta: float = 3.0
-    severity: float = 3.0
+    depth: Annotated[int, Ge(0)] = 3
+    beta: Annotated[float, Gt(0)] = 3.0
+    severity: Annotated[float, Ge(0.1), Lt(10)] = 3.0
     jsd: bool = True
-    weight: float = 12.0
+    weight: Annotated[float, Ge(0)] = 12.0
     official: bool = False
-    pictures: int = 1024
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.depth >= 0, "depth", self.depth, "0 or more")
-        check(self.beta > 0, "beta", self.beta, "more than 0")
-        check(0.1 <= self.severity < 10, "severity", self.severity, "0.1 to less than 10")
-        check(self.weight >= 0, "weight", self.weight, "0 or more")
-        check(self.pictures >= 1, "pictures", self.pictures, "1 or more")
+    pictures: Annotated[int, Ge(1)] = 1024
 
     def bind(self, net: Network) -> Self:
         net.extra = MixingSet(self.pictures)

@@ -2,12 +2,12 @@
 arXiv 1512.00567 (§7)."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Method, Network, check, one_hot, soft_loss
+from catchup_bench.method import Ge, Le, Method, Network, one_hot, soft_loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +25,7 @@ class LabelSmoothing(Method):
     year = 2016
     level = "label"
 
-    eps: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(0 <= self.eps <= 1, "eps", self.eps, "0 to 1")
+    eps: Annotated[float, Ge(0), Le(1)] = 0.1
 
     def loss(self, net: Network, x: Tensor, y: Tensor, plan: Any, gen: torch.Generator) -> Tensor:
         target = (1 - self.eps) * one_hot(y, net.num_classes) + self.eps / net.num_classes

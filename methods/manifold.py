@@ -1,12 +1,12 @@
 """Manifold Mixup: Verma et al., ICML 2019, arXiv 1806.05236."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Mixup, beta, check
+from catchup_bench.method import Ge, MinLen, Mixup, beta
 
 from .inputmixup import blend
 
@@ -28,12 +28,8 @@ class ManifoldMixup(Mixup):
     level = "input, feature"
     defaults: ClassVar[dict[str, dict[str, Any]]] = {"tinyimagenet": {"alpha": 0.2}, "imagenet": {"alpha": 0.2}}
 
-    layers: tuple[int, ...] = (0, 2, 3)
-    alpha: float = 2.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.alpha >= 0, "alpha", self.alpha, "0 or more")
+    layers: Annotated[tuple[Annotated[int, Ge(0), "stages, 0 is the input"], ...], MinLen(1)] = (0, 2, 3)
+    alpha: Annotated[float, Ge(0)] = 2.0
 
     def mix_images(self, x: Tensor, perm: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
         return self.mix_features(x, perm, gen)

@@ -2,12 +2,12 @@
 Mixup from Directional Derivative Perspective, UAI 2023, arXiv 2212.13381."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Method, Network, beta, check, mix_targets, one_hot, permutation, soft_loss
+from catchup_bench.method import Ge, Gt, Method, Network, beta, mix_targets, one_hot, permutation, soft_loss
 
 from .inputmixup import blend
 
@@ -28,14 +28,9 @@ class MixupE(Method):
     level = "input"
     passes = "2 forward, 2 backward"
 
-    alpha: float = 2.0
-    eta: float = 0.001
+    alpha: Annotated[float, Gt(0)] = 2.0
+    eta: Annotated[float, Ge(0)] = 0.001
     threshold: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.alpha > 0, "alpha", self.alpha, "more than 0")
-        check(self.eta >= 0, "eta", self.eta, "0 or more")
 
     def loss(self, net: Network, x: Tensor, y: Tensor, plan: Any, gen: torch.Generator) -> Tensor:
         target = one_hot(y, net.num_classes)

@@ -2,12 +2,12 @@
 arXiv 2002.11102."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Mixup, check
+from catchup_bench.method import Ge, Gt, Le, MinLen, Mixup
 
 
 def moments(h: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -46,16 +46,10 @@ class MoEx(Mixup):
         "imagenet": {"prob": 1.0},
     }
 
-    layers: tuple[int, ...] = (1,)
-    prob: float = 0.5
-    lam: float = 0.9
-    eps: float = 1e-5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(min(self.layers) >= 1, "layers", self.layers, "stage numbers from 1 (the stem)")
-        check(0 <= self.lam <= 1, "lam", self.lam, "0 to 1")
-        check(self.eps > 0, "eps", self.eps, "more than 0")
+    layers: Annotated[tuple[Annotated[int, Ge(1), "stages, 1 is the stem"], ...], MinLen(1)] = (1,)
+    prob: Annotated[float, Ge(0), Le(1)] = 0.5
+    lam: Annotated[float, Ge(0), Le(1)] = 0.9
+    eps: Annotated[float, Gt(0)] = 1e-5
 
     def mix_features(self, h: Tensor, perm: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
         return exchange(h, perm, self.eps), torch.full((), self.lam, device=h.device)

@@ -1,12 +1,12 @@
 """Noisy Feature Mixup: Lim, Erichson, Utrera, Xu and Mahoney, ICLR 2022, arXiv 2110.02180."""
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Annotated, Self
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Mixup, Network, beta, check, mix_targets, one_hot, permutation, soft_loss
+from catchup_bench.method import Ge, Gt, Mixup, Network, beta, mix_targets, one_hot, permutation, soft_loss
 
 from ._noise import add_noise
 from .inputmixup import blend
@@ -26,17 +26,10 @@ class NoisyFeatureMixup(Mixup):
     year = 2022
     level = "input, feature"
 
-    layers: tuple[int, ...] = ()
-    alpha: float = 1.0
-    additive: float = 0.4
-    multiplicative: float = 0.2
-
-    def __post_init__(self) -> None:
-        check(self.alpha > 0, "alpha", self.alpha, "more than 0")
-        check(self.additive >= 0, "additive", self.additive, "0 or more")
-        check(self.multiplicative >= 0, "multiplicative", self.multiplicative, "0 or more")
-        if self.layers:
-            super().__post_init__()
+    layers: tuple[Annotated[int, Ge(0)], ...] = ()
+    alpha: Annotated[float, Gt(0)] = 1.0
+    additive: Annotated[float, Ge(0)] = 0.4
+    multiplicative: Annotated[float, Ge(0)] = 0.2
 
     @property
     def trained_on(self) -> tuple[str, ...]:

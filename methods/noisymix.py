@@ -2,12 +2,12 @@
 arXiv 2202.01263."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Network, beta, check, mix_targets, one_hot, permutation, soft_loss
+from catchup_bench.method import Ge, Le, Lt, Network, beta, mix_targets, one_hot, permutation, soft_loss
 
 from ._chains import NINE, consistency, views
 from .inputmixup import blend
@@ -34,15 +34,9 @@ class NoisyMix(NoisyFeatureMixup):
 
     additive: float = 0.5
     multiplicative: float = 0.5
-    quiet: float = 0.65
-    severity: float = 3.0
-    weight: float = 12.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(0 <= self.quiet <= 1, "quiet", self.quiet, "0 to 1")
-        check(0.1 <= self.severity < 10, "severity", self.severity, "0.1 to less than 10")
-        check(self.weight >= 0, "weight", self.weight, "0 or more")
+    quiet: Annotated[float, Ge(0), Le(1)] = 0.65
+    severity: Annotated[float, Ge(0.1), Lt(10)] = 3.0
+    weight: Annotated[float, Ge(0)] = 12.0
 
     def loss(self, net: Network, x: Tensor, y: Tensor, plan: int | None, gen: torch.Generator) -> Tensor:
         target = one_hot(y, net.num_classes)

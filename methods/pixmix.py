@@ -2,12 +2,12 @@
 Safety Measures, CVPR 2022, arXiv 2112.05135."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Method, Network, check, one_hot, soft_loss
+from catchup_bench.method import Ge, Gt, Lt, Method, Network, one_hot, soft_loss
 
 from . import _imageops as image
 from ._chains import CORRUPTIONS, NINE, THIRTEEN, one_operation, uniform, whole
@@ -34,18 +34,11 @@ class PixMix(Method):
         name: {"pictures": 128} for name in ("cub", "cars", "aircraft", "imagenet")
     }
 
-    rounds: int = 4
-    beta: float = 3.0
-    severity: float = 3.0
+    rounds: Annotated[int, Ge(0)] = 4
+    beta: Annotated[float, Gt(0)] = 3.0
+    severity: Annotated[float, Ge(0.1), Lt(10)] = 3.0
     all_ops: bool = False
-    pictures: int = 1024
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.rounds >= 0, "rounds", self.rounds, "0 or more")
-        check(self.beta > 0, "beta", self.beta, "more than 0")
-        check(0.1 <= self.severity < 10, "severity", self.severity, "0.1 to less than 10")
-        check(self.pictures >= 1, "pictures", self.pictures, "1 or more")
+    pictures: Annotated[int, Ge(1)] = 1024
 
     @property
     def trained_on(self) -> tuple[str, ...]:

@@ -3,13 +3,13 @@ Common Corruptions, ECCV 2022, arXiv 2112.13547."""
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from catchup_bench.method import Method, Network, check, one_hot, soft_loss
+from catchup_bench.method import Ge, Method, Network, one_hot, soft_loss
 
 from ._chains import CORRUPTIONS, DEPTH, WIDTH, consistency, dirichlet, mixture, uniform, whole
 
@@ -121,12 +121,8 @@ class Prime(Method):
     defaults: ClassVar[dict[str, dict[str, Any]]] = {"imagenet": {"jsd": False}}
 
     jsd: bool = True
-    weight: float = 12.0
+    weight: Annotated[float, Ge(0)] = 12.0
     official: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.weight >= 0, "weight", self.weight, "0 or more")
 
     @property
     def trained_on(self) -> tuple[str, ...]:

@@ -3,14 +3,14 @@ arXiv 2009.06962 (Eq. 4 to 8)."""
 
 from dataclasses import dataclass
 from math import comb, gcd
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from catchup_bench.method import beta, check, mix_targets, permutation
+from catchup_bench.method import Ge, Gt, Lt, MinLen, beta, mix_targets, permutation
 
 from ._grid import minimise
 from ._saliency import Mixed, SaliencyMixup, divisible, shares
@@ -72,29 +72,17 @@ class PuzzleMix(SaliencyMixup):
         "imagenet": {"t_size": 0, "neigh": 2},
     }
 
-    alpha: float = 1.0
-    blocks: tuple[int, ...] = (2, 4, 8, 16)
-    labels: int = 3
-    eta: float = 0.2
-    beta: float = 1.2
-    gamma: float = 0.5
-    neigh: int = 4
+    alpha: Annotated[float, Gt(0)] = 1.0
+    blocks: Annotated[tuple[Annotated[int, Ge(2)], ...], MinLen(1)] = (2, 4, 8, 16)
+    labels: Annotated[int, Ge(2)] = 3
+    eta: Annotated[float, Ge(0)] = 0.2
+    beta: Annotated[float, Ge(0)] = 1.2
+    gamma: Annotated[float, Ge(0), Lt(1), "which keeps the energy submodular"] = 0.5
+    neigh: Annotated[int, Ge(1), "pixels"] = 4
     transport: bool = True
-    t_eps: float = 0.8
-    t_size: int = 4
-    iterations: int = 60
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.alpha > 0, "alpha", self.alpha, "more than 0")
-        check(len(self.blocks) > 0 and min(self.blocks) >= 2, "blocks", self.blocks, "grid sizes from 2")
-        check(self.labels >= 2, "labels", self.labels, "2 or more")
-        check(min(self.eta, self.beta) >= 0, "eta, beta", (self.eta, self.beta), "0 or more")
-        check(self.t_eps > 0, "t_eps", self.t_eps, "more than 0")
-        check(0 <= self.gamma < 1, "gamma", self.gamma, "0 to below 1, which keeps the energy submodular")
-        check(self.neigh >= 1, "neigh", self.neigh, "1 or more")
-        check(self.t_size >= 0, "t_size", self.t_size, "0 (the block) or a number of pixels")
-        check(self.iterations >= 1, "iterations", self.iterations, "1 or more")
+    t_eps: Annotated[float, Gt(0)] = 0.8
+    t_size: Annotated[int, Ge(0), "pixels, 0 is the block"] = 4
+    iterations: Annotated[int, Ge(1)] = 60
 
     def choose(self, rng: np.random.Generator) -> int:
         return self.blocks[int(rng.integers(len(self.blocks)))]

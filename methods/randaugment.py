@@ -2,15 +2,15 @@
 Augmentation with a Reduced Search Space, NeurIPS 2020, arXiv 1909.13719."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Method, Network, check, one_hot, soft_loss
+from catchup_bench.method import Ge, Le, Method, Network, one_hot, soft_loss
 
 from . import _imageops as image
-from ._bins import BINS, COUNT, FIRST, Strongest, apply_at
+from ._bins import COUNT, FIRST, Strongest, apply_at
 from ._chains import CORRUPTIONS, uniform, whole
 
 
@@ -25,13 +25,8 @@ class RandAugment(Method):
     year = 2020
     level = "input"
 
-    operations: int = 2
-    magnitude: int = 9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.operations >= 0, "operations", self.operations, "0 or more")
-        check(0 <= self.magnitude < BINS, "magnitude", self.magnitude, f"0 to {BINS - 1}")
+    operations: Annotated[int, Ge(0)] = 2
+    magnitude: Annotated[int, Ge(0), Le(30)] = 9
 
     @property
     def trained_on(self) -> tuple[str, ...]:

@@ -2,13 +2,13 @@
 arXiv 2203.06844."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from catchup_bench.method import Method, Network, check, one_hot, soft_loss
+from catchup_bench.method import Ge, Le, Method, Network, one_hot, soft_loss
 
 from ._head import classifier, classify, pooled_map
 from ._regions import Box, cover, draw_box, shrink_into
@@ -90,14 +90,9 @@ class RecursiveMix(Method):
         name: {"omega": 0.5} for name in ("cub", "cars", "aircraft", "imagenet")
     }
 
-    alpha: float = 0.5
-    omega: float = 0.1
+    alpha: Annotated[float, Ge(0), Le(1)] = 0.5
+    omega: Annotated[float, Ge(0)] = 0.1
     share_head: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")
-        check(self.omega >= 0, "omega", self.omega, "0 or more")
 
     def bind(self, net: Network) -> Self:
         net.extra = History(classifier(net).in_features, net.num_classes, not self.share_head)

@@ -2,12 +2,12 @@
 Distribution Robustness, NeurIPS 2022, arXiv 2206.14502."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Method, Network, beta, check, mix_targets, one_hot, permutation, soft_loss
+from catchup_bench.method import Ge, Gt, Method, Network, beta, mix_targets, one_hot, permutation, soft_loss
 
 from .inputmixup import blend
 
@@ -29,15 +29,9 @@ class RegMixup(Method):
     passes = "1 forward, 1 backward, of 2 views"
     defaults: ClassVar[dict[str, dict[str, Any]]] = {"cifar10": {"alpha": 20.0}}
 
-    alpha: float = 10.0
-    eta: float = 1.0
+    alpha: Annotated[float, Gt(0)] = 10.0
+    eta: Annotated[float, Ge(0)] = 1.0
     reduce: Literal["mean", "sum"] = "mean"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.alpha > 0, "alpha", self.alpha, "more than 0")
-        check(self.eta >= 0, "eta", self.eta, "0 or more")
-        check(self.reduce in ("mean", "sum"), "reduce", self.reduce, "mean or sum")
 
     def loss(self, net: Network, x: Tensor, y: Tensor, plan: Any, gen: torch.Generator) -> Tensor:
         target = one_hot(y, net.num_classes)

@@ -2,11 +2,12 @@
 Labels, Computational Visual Media 2023, arXiv 2012.11101."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Mixup, beta, check, inside
+from catchup_bench.method import Ge, Gt, Le, Mixup, beta, check, inside
 
 from ._regions import Box, cover, shrink_into, span
 
@@ -26,15 +27,13 @@ class ResizeMix(Mixup):
     year = 2020
     level = "input"
 
-    alpha: float = 1.0
-    scope: tuple[float, ...] = (0.1, 0.8)
+    layers: tuple[Literal[0]] = (0,)
+    alpha: Annotated[float, Gt(0)] = 1.0
+    scope: tuple[Annotated[float, Ge(0), Le(1)], Annotated[float, Ge(0), Le(1)]] = (0.1, 0.8)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self.alpha > 0, "alpha", self.alpha, "more than 0")
-        check(self.layers == (0,), "layers", self.layers, "(0,), the input")
-        ok = len(self.scope) == 2 and 0 <= self.scope[0] <= self.scope[1] <= 1
-        check(ok, "scope", self.scope, "two numbers, from 0 to 1, the smaller one first")
+        check(self.scope[0] <= self.scope[1], "scope", self.scope, "two numbers, the smaller one first")
 
     def mix_images(self, x: Tensor, perm: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
         box = draw_box(self.draw_scale(gen), x.shape[2], x.shape[3], gen)

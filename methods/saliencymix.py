@@ -2,13 +2,13 @@
 Regularization, ICLR 2021, arXiv 2006.01791."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from catchup_bench.method import Mixup, beta, check, inside
+from catchup_bench.method import Gt, Mixup, beta, inside
 
 from .cutmix import paste
 
@@ -82,13 +82,9 @@ class SaliencyMix(Mixup):
     level = "input"
     defaults: ClassVar[dict[str, dict[str, Any]]] = {"cifar10": {"prob": 0.5}, "cifar100": {"prob": 0.5}}
 
-    alpha: float = 1.0
+    layers: tuple[Literal[0]] = (0,)
+    alpha: Annotated[float, Gt(0)] = 1.0
     official: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.alpha > 0, "alpha", self.alpha, "more than 0")
-        check(self.layers == (0,), "layers", self.layers, "(0,), the input")
 
     def mix_images(self, x: Tensor, perm: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
         lam = beta(self.alpha, gen)

@@ -2,12 +2,12 @@
 arXiv 1802.02375."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from catchup_bench.method import Network, check
+from catchup_bench.method import Ge, Le, Network
 
 from ._residual import set_drop
 from .baseline import Baseline
@@ -67,11 +67,7 @@ class ShakeDrop(Baseline):
     year = 2019
     level = "network"
 
-    rate: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(0 <= self.rate <= 1, "rate", self.rate, "0 to 1")
+    rate: Annotated[float, Ge(0), Le(1)] = 0.5
 
     def bind(self, net: Network) -> Self:
         set_drop(net, self.rate, shaken)

@@ -4,13 +4,13 @@ AAAI 2021, arXiv 2012.04846."""
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from catchup_bench.method import Mixup, Network, beta, check, one_hot, permutation, soft_loss
+from catchup_bench.method import Gt, Mixup, Network, beta, one_hot, permutation, soft_loss
 
 from ._head import classifier, pooled_map
 from ._regions import Box, cover, draw_box, move_into
@@ -96,14 +96,10 @@ class SnapMix(Mixup):
         name: {"alpha": 5.0} for name in ("cub", "cars", "aircraft", "imagenet")
     }
 
-    alpha: float = 1.0
+    layers: tuple[Literal[0]] = (0,)
+    criterion: Annotated[Literal["ce"], "the weights of a row need not sum to 1"] = "ce"
+    alpha: Annotated[float, Gt(0)] = 1.0
     bn_once: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.alpha > 0, "alpha", self.alpha, "more than 0")
-        check(self.layers == (0,), "layers", self.layers, "(0,), the input")
-        check(self.criterion == "ce", "criterion", self.criterion, "ce, as the weights of a row do not sum to 1")
 
     def bind(self, net: Network) -> Self:
         classifier(net)

@@ -2,9 +2,9 @@
 arXiv 1603.09382."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 
-from catchup_bench.method import Network, check
+from catchup_bench.method import Ge, Lt, Network
 
 from ._residual import set_drop
 from .baseline import Baseline
@@ -25,11 +25,7 @@ class StochDepth(Baseline):
     year = 2016
     level = "network"
 
-    rate: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(0 <= self.rate < 1, "rate", self.rate, "0 to less than 1")
+    rate: Annotated[float, Ge(0), Lt(1)] = 0.5
 
     def bind(self, net: Network) -> Self:
         from torchvision.ops import StochasticDepth

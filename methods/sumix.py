@@ -2,13 +2,13 @@
 arXiv 2407.07805."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from catchup_bench.method import Method, Network, check, mix_targets, one_hot, permutation, soft_loss
+from catchup_bench.method import Ge, Method, Network, mix_targets, one_hot, permutation, soft_loss
 
 from ._bases import AT_INPUT, make_base
 from ._head import classifier, classify, pooled_map
@@ -50,13 +50,12 @@ class SUMix(Method):
 
     base: str = "cutmix"
     alpha: float = 0.2
-    gamma: float = 0.5
+    gamma: Annotated[float, Ge(0)] = 0.5
     official: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         make_base(self.base, self.alpha, self.criterion, AT_INPUT)
-        check(self.gamma >= 0, "gamma", self.gamma, "0 or more")
 
     def bind(self, net: Network) -> Self:
         net.extra = nn.Linear(classifier(net).in_features, net.num_classes)

@@ -2,13 +2,13 @@
 ICML 2021, arXiv 2012.12877)."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Method, Network, beta, check, mix_targets, one_hot, soft_loss
+from catchup_bench.method import Ge, Gt, Le, Method, Network, beta, mix_targets, one_hot, soft_loss
 
 from .cutmix import paste
 from .inputmixup import blend
@@ -28,18 +28,11 @@ class SwitchMix(Method):
     year = 2020
     level = "input"
 
-    prob: float = 1.0
-    switch_prob: float = 0.5
-    mixup_alpha: float = 0.8
-    cutmix_alpha: float = 1.0
-    smoothing: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for field in ("prob", "switch_prob", "smoothing"):
-            check(0 <= getattr(self, field) <= 1, field, getattr(self, field), "0 to 1")
-        for field in ("mixup_alpha", "cutmix_alpha"):
-            check(getattr(self, field) > 0, field, getattr(self, field), "more than 0")
+    prob: Annotated[float, Ge(0), Le(1)] = 1.0
+    switch_prob: Annotated[float, Ge(0), Le(1)] = 0.5
+    mixup_alpha: Annotated[float, Gt(0)] = 0.8
+    cutmix_alpha: Annotated[float, Gt(0)] = 1.0
+    smoothing: Annotated[float, Ge(0), Le(1)] = 0.1
 
     def plan(self, rng: np.random.Generator) -> str | None:
         mixed, cut = rng.random(2)

@@ -2,12 +2,12 @@
 State-of-the-Art Data Augmentation, ICCV 2021, arXiv 2103.10158."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Method, Network, check, one_hot, soft_loss
+from catchup_bench.method import Ge, Method, Network, one_hot, soft_loss
 
 from . import _imageops as image
 from ._bins import BINS, COUNT, FIRST, Strongest, apply_at
@@ -29,11 +29,7 @@ class TrivialAugment(Method):
     level = "input"
     defaults: ClassVar[dict[str, dict[str, Any]]] = {"digits": {"shift": 16.0}}
 
-    shift: float = 32.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.shift >= 0, "shift", self.shift, "0 or more pixels")
+    shift: Annotated[float, Ge(0), "pixels"] = 32.0
 
     @property
     def trained_on(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The jobs of a board: each method of its rows, in each of its setups, for each seed."""
 
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,9 +9,9 @@ from pydantic import BaseModel, ValidationError
 from .. import data, registry
 from ..errors import UsageError, one_line
 from ..records.record import Record
-from ..runs.make import make_run, model_spec
+from ..runs.make import make_run, model_spec, with_seed
 from ..runs.run import ZOO, DatasetSpec, ExternalNetwork, Run
-from . import STRICT, Board, ExternalEntry
+from . import STRICT, Board, Entry, ExternalEntry, Setup
 
 
 class Job(BaseModel):
@@ -28,27 +29,43 @@ class Job(BaseModel):
         return Path(self.setup) / self.label / f"seed{self.run.seed}.json"
 
 
+_grids: dict[int, tuple[Job, ...]] = {}
+"""Those of the boards that exist, by identity: a board has dictionaries in it, so it has no hash."""
+
+
 def jobs_of(board: Board) -> Iterator[Job]:
-    """Yield all jobs of the grid, seed by seed, so that a board cut short has every method."""
+    """Return all jobs of the grid, seed by seed, so that a board cut short has every method. They are made once for
+    each board, without running a file of a method."""
+    if id(board) not in _grids:
+        _grids[id(board)] = tuple(make_jobs(board))
+        weakref.finalize(board, _grids.pop, id(board), None)
+    return iter(_grids[id(board)])
+
+
+def make_jobs(board: Board) -> Iterator[Job]:
     for setup in board.setups:
+        runs = {entry.row: make_board_run(setup, entry, board.seeds[0]) for entry in board.methods}
         for seed in board.seeds:
-            for entry in board.methods:
-                options = {**setup.options_of(entry.own), **entry.set}
-                run = make_run(
-                    entry.name,
-                    setup.dataset,
-                    model=setup.model,
-                    width=setup.width,
-                    variant=setup.variant,
-                    recipe_name=setup.recipe,
-                    overrides=setup.overrides,
-                    fraction=setup.fraction,
-                    seed=seed,
-                    settings={entry.own: options} if options else {},
-                )
-                yield Job(run=run, setup=setup.name, label=entry.row, suites=setup.suites)
+            for label, run in runs.items():
+                yield Job(run=with_seed(run, seed), setup=setup.name, label=label, suites=setup.suites)
     for external in board.loaded:
         yield external_job(board, external)
+
+
+def make_board_run(setup: Setup, entry: Entry, seed: int) -> Run:
+    options = {**setup.options_of(entry.own), **entry.set}
+    return make_run(
+        entry.name,
+        setup.dataset,
+        model=setup.model,
+        width=setup.width,
+        variant=setup.variant,
+        recipe_name=setup.recipe,
+        overrides=setup.overrides,
+        fraction=setup.fraction,
+        seed=seed,
+        settings={entry.own: options} if options else {},
+    )
 
 
 def external_job(board: Board, entry: ExternalEntry) -> Job:

@@ -3,9 +3,11 @@
 from dataclasses import MISSING, fields
 from typing import Any
 
+import typer
+
 from .. import boards, recipes, registry
-from ..errors import pick
-from ..suites import suite_class, suite_names
+from ..bounds import bounded_fields
+from ..errors import UsageError, pick
 from ..system.toml_files import read_toml
 
 
@@ -23,9 +25,14 @@ def catalog_entries(kind: str) -> list[dict[str, Any]]:
 
 
 def method_entries() -> list[dict[str, Any]]:
+    """What the files of methods say, without running them; one that cannot be read is named on stderr."""
     found = []
     for name in registry.methods():
-        cls = registry.method_class(name)
+        try:
+            cls = registry.method_outline(name)
+        except UsageError as err:
+            typer.echo(f"left out: {err}", err=True)
+            continue
         found.append(
             {
                 "name": name,
@@ -36,6 +43,7 @@ def method_entries() -> list[dict[str, Any]]:
                 "passes": cls.passes,
                 "per dataset": {d: dict(v) for d, v in cls.defaults.items()},
                 "options": {f.name: f.default for f in fields(cls) if f.default is not MISSING},
+                "takes": {field: allowed for field, (_, allowed) in bounded_fields(cls).items()},
             }
         )
     return found
@@ -57,7 +65,7 @@ def model_entries() -> list[dict[str, Any]]:
 
 
 def suite_entries() -> list[dict[str, Any]]:
-    from ..suites import GROUPS
+    from ..suites import GROUPS, suite_class, suite_names
 
     single = [(n, suite_class(n)) for n in suite_names()]
     found: list[dict[str, Any]] = [

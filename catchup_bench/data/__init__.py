@@ -3,23 +3,17 @@
 import tarfile
 import zipfile
 import zlib
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..data_sources import Split, default_folder
 from ..errors import UsageError, pick
-from .aircraft import AIRCRAFT
-from .cars import CARS
-from .cifar import cifar
-from .cub import CUB
-from .digits import DIGITS
-from .extras import EXTRAS, Extra
-from .fashion import FASHIONMNIST
-from .folder import folder_dataset
-from .hub import hub_dataset
-from .imagenet import IMAGENET, IMAGENET_O
-from .images import Dataset, Files, Images, check_labels, stream_key, subset
-from .tiny import TINYIMAGENET
+from .table import DATASETS, PREFIXES, Dataset
+
+if TYPE_CHECKING:
+    from .extras import EXTRAS
+    from .images import Files, Images, stream_key, subset
 
 __all__ = [
     "DATASETS",
@@ -38,22 +32,14 @@ __all__ = [
     "subset",
 ]
 
-DATASETS = {
-    "digits": DIGITS,
-    "cifar100": cifar("CIFAR100", 100),
-    "cifar10": cifar("CIFAR10", 10),
-    "tinyimagenet": TINYIMAGENET,
-    "cub": CUB,
-    "cars": CARS,
-    "aircraft": AIRCRAFT,
-    "imagenet": IMAGENET,
-    "imagenet-o": IMAGENET_O,
-    "fashionmnist": FASHIONMNIST,
-}
+_NEED_TORCH = {**dict.fromkeys(("Files", "Images", "stream_key", "subset"), "images"), "EXTRAS": "extras"}
 
-PREFIXES = {"hf:": hub_dataset, "folder:": folder_dataset}
-"""``hf:NAME`` is any image-classification dataset of the Hugging Face hub, ``folder:PATH`` any folder of images; both
-take options, as ``hf:NAME?label=COLUMN``."""
+
+def __getattr__(name: str) -> Any:
+    """Import what reads images only when it is asked for, as it takes torch."""
+    if name not in _NEED_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_NEED_TORCH[name]}", __name__), name)
 
 
 def get(name: str) -> Dataset:
@@ -71,20 +57,22 @@ def num_classes(name: str, folder: Path | None = None) -> int:
 
 
 @overload
-def load(name: str, split: Literal["test"], folder: Path | None = None) -> Images: ...
+def load(name: str, split: Literal["test"], folder: Path | None = None) -> "Images": ...
 
 
 @overload
 def load(
     name: str, split: Split, folder: Path | None = None, fraction: float = 1.0, seed: int = 0
-) -> Images | Files: ...
+) -> "Images | Files": ...
 
 
-def load(name: str, split: Split, folder: Path | None = None, fraction: float = 1.0, seed: int = 0) -> Images | Files:
+def load(name: str, split: Split, folder: Path | None = None, fraction: float = 1.0, seed: int = 0) -> "Images | Files":
     """Images of a split in official order; of the training split only a fixed ``fraction`` per class.
 
     Large training images come as :class:`Files`, which the training loop opens as it goes.
     """
+    from .images import check_labels, stream_key, subset
+
     entry = get(name)
     images = entry.load(split, folder or default_folder())
     check_labels(images.y, entry.num_classes, name)
@@ -95,6 +83,8 @@ def load(name: str, split: Split, folder: Path | None = None, fraction: float = 
 
 def fetch(name: str, folder: Path | None = None) -> dict[str, Any]:
     """Download a dataset and read it once; what was found. A name of :data:`EXTRAS` is fetched likewise."""
+    from .extras import EXTRAS, Extra
+
     folder = folder or default_folder()
     if not name.startswith(tuple(PREFIXES)):
         pick("dataset", name, [*DATASETS, *EXTRAS])

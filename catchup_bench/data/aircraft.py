@@ -6,8 +6,7 @@ from ..data_sources import SOURCES, Split, absent
 from ..errors import UsageError
 from .archives import unpack
 from .decode import decoded
-from .imagenet import MEAN, STD
-from .images import Dataset, Files, Images
+from .images import Files, Images
 from .listing import lines
 
 TOP = "fgvc-aircraft-2013b"
@@ -42,16 +41,9 @@ def load_aircraft(split: Split, folder: Path) -> Images | Files:
     return found if split == "train" else decoded(found)
 
 
-AIRCRAFT = Dataset(
-    load=load_aircraft,
-    fetch=lambda folder: unpack(SOURCES["aircraft"].obtain, MD5, folder, TOP),
-    num_classes=100,
-    classes=lambda folder: len(variants(folder)),
-    size=224,
-    mean=MEAN,
-    std=STD,
-    recipe="finegrained-quick",
-    model="resnet18",
-    width=64,
-    about="6,667 training and 3,333 test images of 100 aircraft, 224 px (Maji et al., 2013)",
-)
+def fetch_aircraft(folder: Path) -> None:
+    unpack(SOURCES["aircraft"].obtain, MD5, folder, TOP)
+
+
+def class_count(folder: Path) -> int:
+    return len(variants(folder))

@@ -10,8 +10,7 @@ import numpy as np
 from ..data_sources import Split, absent
 from ..errors import UsageError
 from .decode import decoded
-from .imagenet import MEAN, STD
-from .images import Dataset, Files, Images
+from .images import Files, Images
 
 TOP = "stanford_cars"
 
@@ -67,17 +66,3 @@ def files(split: Split, folder: Path) -> Files:
 def load_cars(split: Split, folder: Path) -> Images | Files:
     found = files(split, folder)
     return found if split == "train" else decoded(found)
-
-
-CARS = Dataset(
-    load=load_cars,
-    num_classes=196,
-    classes=class_count,
-    size=224,
-    mean=MEAN,
-    std=STD,
-    recipe="finegrained-quick",
-    model="resnet18",
-    width=64,
-    about="8,144 training and 8,041 test images of 196 cars, 224 px (Krause et al., 2013)",
-)

@@ -6,10 +6,7 @@ import torch
 
 from ..data_sources import Split
 from ..errors import UsageError
-from .images import Dataset, Images
-
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-"""The constants of CIFAR-10, also used on CIFAR-100 in the released code of mixup, CutMix and AlignMixup."""
+from .images import Images
 
 
 def load_cifar(name: str, split: Split, folder: Path) -> Images:
@@ -37,18 +34,3 @@ def fetch_cifar(name: str, folder: Path) -> None:
 
     for train in (True, False):
         getattr(datasets, name)(str(folder), train=train, download=True)
-
-
-def cifar(name: str, num_classes: int) -> Dataset:
-    return Dataset(
-        load=lambda split, folder: load_cifar(name, split, folder),
-        fetch=lambda folder: fetch_cifar(name, folder),
-        num_classes=num_classes,
-        size=32,
-        mean=MEAN,
-        std=STD,
-        recipe="cifar100-quick",
-        model="preactresnet18",
-        width=64,
-        about="50,000 training and 10,000 test images of 32 px (Krizhevsky, 2009)",
-    )

@@ -9,8 +9,7 @@ from ..data_sources import SOURCES, Split, absent
 from ..errors import UsageError
 from .archives import unpack
 from .decode import decoded, sizes, stretched
-from .imagenet import MEAN, STD
-from .images import Dataset, Files, Images, Located
+from .images import Files, Images, Located
 from .listing import lines
 
 TOP = "CUB_200_2011"
@@ -85,17 +84,5 @@ def located(split: Split, folder: Path) -> Located:
     return Located(decoded(found, stretched), scaled.clamp(0, found.size))
 
 
-CUB = Dataset(
-    load=load_cub,
-    located=located,
-    fetch=lambda folder: unpack(SOURCES["cub"].obtain, MD5, folder, TOP),
-    num_classes=200,
-    classes=class_count,
-    size=224,
-    mean=MEAN,
-    std=STD,
-    recipe="finegrained-quick",
-    model="resnet18",
-    width=64,
-    about="5,994 training and 5,794 test images of 200 birds, 224 px (Wah et al., 2011)",
-)
+def fetch_cub(folder: Path) -> None:
+    unpack(SOURCES["cub"].obtain, MD5, folder, TOP)

@@ -10,7 +10,7 @@ import torch
 
 from ..data_sources import Split
 from ..errors import UsageError
-from .images import Dataset, Images
+from .images import Images
 
 
 def load_digits(split: Split, folder: Path) -> Images:
@@ -37,16 +37,3 @@ def load_digits(split: Split, folder: Path) -> Images:
 def _first_by_hash(images: Images, label: int, count: int) -> list[int]:
     rows: list[int] = (images.y == label).nonzero()[:, 0].tolist()
     return sorted(rows, key=lambda i: hashlib.sha256(f"digits-split/{i}".encode()).digest())[:count]
-
-
-DIGITS = Dataset(
-    load=load_digits,
-    num_classes=10,
-    size=16,
-    mean=(0.3053,) * 3,
-    std=(0.3754,) * 3,
-    recipe="digits",
-    model="preactresnet10",
-    width=16,
-    about="1,000 training and 797 test images of handwritten digits, embedded; nothing to fetch",
-)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from ..data_sources import Split, absent
 from ..errors import UsageError
-from .images import Dataset, Images, as_images
+from .images import Images, as_images
 
 
 def load_fashion(split: Split, folder: Path) -> Images:
@@ -34,17 +34,3 @@ def fetch_fashion(folder: Path) -> None:
     from torchvision.datasets import FashionMNIST
 
     FashionMNIST(str(folder), download=True)
-
-
-FASHIONMNIST = Dataset(
-    load=load_fashion,
-    fetch=fetch_fashion,
-    num_classes=10,
-    size=32,
-    mean=(0.5,) * 3,
-    std=(0.5,) * 3,
-    recipe="cifar100-quick",
-    model="preactresnet18",
-    width=64,
-    about="60,000 training and 10,000 test images of clothes, grey, 28 px in 32 (Xiao et al., 2017)",
-)

@@ -10,10 +10,10 @@ from pathlib import Path
 from ..data_sources import FOLDER_OPTIONS, SPLIT_NAMES, Split, parse
 from ..errors import UsageError
 from .decode import decoded, opened, whole
-from .imagenet import MEAN, STD
-from .images import Dataset, Files, Images, check_size
+from .images import Files, Images, check_size
 from .listing import Listing, class_folders, class_names, hidden
 from .notes import note, note_skipped
+from .table import IMAGENET_MEAN, IMAGENET_STD, Dataset
 
 SMALL = 96
 """Pixels of the longer side up to which images are shown as they are, all of one size, and kept in memory."""
@@ -46,8 +46,8 @@ def folder_dataset(path: str) -> Dataset:
         load=load,
         num_classes=len(folder.classes),
         size=size,
-        mean=MEAN,
-        std=STD,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         recipe="cifar100-quick" if small else "finegrained-quick",
         model="preactresnet18" if small else "resnet18",
         width=64,

@@ -16,8 +16,9 @@ import torch
 from ..data_sources import SPLIT_NAMES, Split, parse
 from ..errors import UsageError
 from .decode import decoding, opened
-from .images import Dataset, Images, check_labels, check_size
+from .images import Images, check_labels, check_size
 from .notes import note
+from .table import Dataset
 
 COLUMNS: dict[str, tuple[str, ...]] = {"label": (), "image": ()}
 """Options of an ``hf:`` name: which column; any name."""

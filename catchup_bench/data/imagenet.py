@@ -6,12 +6,9 @@ from ..data_sources import SOURCES, Split, absent
 from ..errors import UsageError
 from .archives import unpack
 from .decode import decoded
-from .images import Dataset, Files, Images
+from .images import Files, Images
 from .listing import class_folders, class_names
 from .notes import note_skipped
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""The constants of ImageNet, also those of the fine-grained protocols."""
 
 O_MD5 = "86bd7a50c1c4074fb18fc5f219d6d50b"
 
@@ -65,32 +62,14 @@ def load_imagenet_o(split: Split, folder: Path) -> Images:
     return decoded(listing(top, class_names(top)))
 
 
-IMAGENET = Dataset(
-    load=load_imagenet,
-    fetch=unpack_imagenet,
-    num_classes=1000,
-    classes=lambda folder: len(classes(folder)),
-    class_names=classes,
-    size=224,
-    mean=MEAN,
-    std=STD,
-    recipe="imagenet-quick",
-    model="resnet50",
-    width=64,
-    about="1,281,167 training and 50,000 validation images of 1,000 classes, 224 px (Russakovsky et al., 2015)",
-)
+def class_count(folder: Path) -> int:
+    return len(classes(folder))
 
-IMAGENET_O = Dataset(
-    load=load_imagenet_o,
-    fetch=lambda folder: unpack(SOURCES["imagenet-o"].obtain, O_MD5, folder, "imagenet-o"),
-    num_classes=200,
-    class_names=lambda folder: class_names(folder / "imagenet-o"),
-    size=224,
-    mean=MEAN,
-    std=STD,
-    recipe="imagenet-quick",
-    model="resnet50",
-    width=64,
-    about="2,000 images of no class of ImageNet, 224 px, for the suite ood (Hendrycks et al., 2021)",
-    splits=("test",),
-)
+
+def classes_o(folder: Path) -> list[str]:
+    """The WordNet ids of what the images of ImageNet-O are taken for, sorted."""
+    return class_names(folder / "imagenet-o")
+
+
+def fetch_imagenet_o(folder: Path) -> None:
+    unpack(SOURCES["imagenet-o"].obtain, O_MD5, folder, "imagenet-o")

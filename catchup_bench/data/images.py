@@ -3,7 +3,6 @@
 import hashlib
 import os
 import unicodedata
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..data_sources import GENERIC, Split
+from ..data_sources import GENERIC
 from ..errors import UsageError
 from .faults import counted
 
@@ -149,30 +148,6 @@ class Located:
 
 
 Labelled = TypeVar("Labelled", bound=Images | Files)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """An entry of the table. ``load(split, folder)`` reads it; ``mean`` and ``std`` are those of the training
-    protocol, in [0,1] units. ``classes(folder)`` counts the classes of a part of the dataset, where only a part may
-    be on the disk; ``num_classes`` are those of the whole. ``class_names(folder)`` are the names of the labels, where
-    two datasets share them. ``located(split, folder)`` reads whole images, resized and not cropped, with the boxes of
-    their objects, where the dataset has any."""
-
-    load: Callable[[Split, Path], Images | Files]
-    num_classes: int
-    size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    recipe: str
-    model: str
-    width: int
-    about: str
-    fetch: Callable[[Path], object] | None = None
-    classes: Callable[[Path], int] | None = None
-    class_names: Callable[[Path], list[str]] | None = None
-    located: Callable[[Split, Path], Located] | None = None
-    splits: tuple[Split, ...] = ("train", "test")
 
 
 def stream_key(name: str, images: Images | Files) -> str:

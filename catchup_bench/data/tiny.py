@@ -5,9 +5,8 @@ from pathlib import Path
 from ..data_sources import SOURCES, Split, absent
 from ..errors import UsageError
 from .archives import unpack
-from .cifar import MEAN, STD
 from .decode import decoded, whole
-from .images import Dataset, Files, Images
+from .images import Files, Images
 from .listing import class_folders, lines
 
 TOP = "tiny-imagenet-200"
@@ -44,16 +43,9 @@ def load_tiny(split: Split, folder: Path) -> Images:
     return decoded(files(split, folder), whole)
 
 
-TINYIMAGENET = Dataset(
-    load=load_tiny,
-    fetch=lambda folder: unpack(SOURCES["tinyimagenet"].obtain, MD5, folder, TOP),
-    num_classes=200,
-    classes=lambda folder: len(class_names(folder)),
-    size=64,
-    mean=MEAN,  # as in the released code of AlignMixup
-    std=STD,
-    recipe="tinyimagenet-quick",
-    model="preactresnet18",
-    width=64,
-    about="100,000 training and 10,000 validation images of 64 px, the latter as the test set",
-)
+def fetch_tiny(folder: Path) -> None:
+    unpack(SOURCES["tinyimagenet"].obtain, MD5, folder, TOP)
+
+
+def class_count(folder: Path) -> int:
+    return len(class_names(folder))

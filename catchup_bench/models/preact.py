@@ -1,6 +1,8 @@
 """Pre-activation ResNets: He, Zhang, Ren and Sun, Identity Mappings in Deep Residual Networks, ECCV 2016,
 arXiv 1603.05027."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -85,3 +87,11 @@ def preactresnet(
         stages.append(nn.Sequential(*blocks))
     last = nn.Sequential(nn.BatchNorm2d(cin), nn.ReLU(inplace=True)) if variant == "C" else None
     return StagedNet(stages, Head(cin, num_classes, last), num_classes, **norm)
+
+
+def basic(*depths: int, **options: Any) -> StagedNet:
+    return preactresnet(PreActBlock, depths, **options)
+
+
+def bottleneck(*depths: int, **options: Any) -> StagedNet:
+    return preactresnet(PreActBottleneck, depths, **options)

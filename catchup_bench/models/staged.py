@@ -6,9 +6,6 @@ A network is ``stages`` (stem, then residual stages) and a ``head`` (pooling and
 Normalisation is the first thing inside, so a network takes images in [0,1] everywhere.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor, nn
 
@@ -61,16 +58,3 @@ class Head(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         return self.linear(self.dropout(self.features(h)))
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """An entry of the table of networks. ``smallest`` is the side in pixels below which its last maps vanish;
-    ``torchvision`` leads from torchvision's names of the weights to those here (see :mod:`.keys`)."""
-
-    build: Callable[..., StagedNet]
-    width: int
-    variants: tuple[str, ...]
-    about: str
-    smallest: int = 1
-    torchvision: Mapping[str, str] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from .. import data, registry
-from ..data import imagenet
+from ..data.table import IMAGENET_MEAN, IMAGENET_STD
 from ..errors import Changed, UsageError, pick
 from ..method import Method
 from ..models import MODELS, StagedNet
@@ -34,7 +34,7 @@ def build_net(
         raise UsageError(
             f"{model.name} needs images of at least {architecture.smallest} px; those of {dataset} have {entry.size}"
         )
-    mean, std = (entry.mean, entry.std) if normalise == "dataset" else (imagenet.MEAN, imagenet.STD)
+    mean, std = (entry.mean, entry.std) if normalise == "dataset" else (IMAGENET_MEAN, IMAGENET_STD)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "init"))
         net = architecture.build(

@@ -12,13 +12,10 @@ from .run import DatasetSpec, MethodSpec, ModelSpec, Run
 
 def method_spec(name: str, dataset: str, given: dict[str, Any]) -> MethodSpec:
     """A method with all of its options: defaults, those for the dataset, then what was given."""
-    cls = registry.method_class(name)
     own = name.rsplit("/", 1)[-1].removesuffix(".py")
-    options = complete_options(cls, dataset, given, own)
+    options = complete_options(registry.method_outline(name), dataset, given, own)
     if not registry.is_file(name):
         return MethodSpec(name=own, options=options)
-    if not own.isidentifier():
-        raise UsageError(f"{name}: the file's name is the method's name, so it must be a Python name such as my_mix.py")
     return MethodSpec(name=own, options=options, file=name, sha256=registry.source_digest(name))
 
 
@@ -52,8 +49,7 @@ def make_run(
     entry = data.get(dataset)
     if not 0 < fraction <= 1:
         raise UsageError(f"--fraction {fraction}: it takes a share of the training images, above 0 and at most 1")
-    if not 0 <= seed < 2**31:
-        raise UsageError(f"--seed {seed}: it takes 0 to {2**31 - 1}")
+    check_seed(seed)
     spec = method_spec(method, dataset, settings.pop(_owner(method), {}))
     protocol: Recipe = recipes.load(recipe_name or entry.recipe, {**settings.pop("recipe", {}), **(overrides or {})})
     if settings:
@@ -65,6 +61,17 @@ def make_run(
         recipe=protocol,
         seed=seed,
     )
+
+
+def with_seed(run: Run, seed: int) -> Run:
+    """Return the same run with another seed."""
+    check_seed(seed)
+    return run.model_copy(update={"seed": seed})
+
+
+def check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**31:
+        raise UsageError(f"--seed {seed}: it takes 0 to {2**31 - 1}")
 
 
 def _owner(method: str) -> str:

@@ -1,9 +1,11 @@
 """The contract of a method as checks that anyone can run on a file of their own: ``catchup-bench verify --method``."""
 
+import inspect
 import math
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -12,7 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..bounds import bounded_fields
+from ..errors import UsageError
 from ..method import Method
+from ..method_files import ATTRIBUTES, Outline, outline
 from ..models import MODELS, StagedNet
 
 CLASSES, SIZE, MAX_PLANS = 10, 16, 64
@@ -247,6 +252,27 @@ CHECKS = (
 )
 
 
+def file_says_what_the_class_is(cls: type[Method]) -> Check:
+    """Check that options, bounds and attributes are readable without running the file, as boards read them."""
+    name = "options are readable"
+    try:
+        read = outline(Path(inspect.getfile(cls)))
+    except UsageError as err:
+        return Check(name, False, str(err))
+    for what, of in SAID.items():
+        if of(cls) != of(read):
+            return Check(name, False, f"{what}: the file reads as {of(read)}, and once it is run it is {of(cls)}")
+    return Check(name, True, f"{len(fields(read))} options and their bounds, without running the file")
+
+
+SAID: dict[str, Callable[[Any], object]] = {
+    "options": lambda cls: [(f.name, f.default) for f in fields(cls) if f.default is not MISSING],
+    "bounds": lambda cls: {name: allowed for name, (_, allowed) in bounded_fields(cls).items()},
+    "attributes": lambda cls: {name: getattr(cls, name, getattr(Outline, name, None)) for name in ATTRIBUTES},
+}
+"""What boards and pages take from a method's file."""
+
+
 def run_check(check: Callable[[BoundMethod], str], make: Callable[[], Method]) -> Check:
     """Run one check on a fresh subject; what the method raises is a failed check, not an error."""
     name = check.__name__.replace("_", " ")
@@ -259,9 +285,10 @@ def run_check(check: Callable[[BoundMethod], str], make: Callable[[], Method]) -
 
 
 def check_contract(make: Callable[[], Method]) -> list[Check]:
-    """All checks; ``make`` builds the unbound method.
+    """All checks; ``make`` builds the unbound method, and its file is checked where it is the class.
 
     On one thread: on several, torch 2.15 corrupts memory in the backward pass of odd batches of so narrow a network.
     """
     torch.set_num_threads(1)
-    return [run_check(check, make) for check in CHECKS]
+    of_file = [file_says_what_the_class_is(make)] if isinstance(make, type) else []
+    return of_file + [run_check(check, make) for check in CHECKS]

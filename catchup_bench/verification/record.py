@@ -50,13 +50,14 @@ def verify_record(path: Path, run_folder: Path | None, device: torch.device, dat
 
 
 def contradictions(record: Record) -> list[str]:
-    """Stored numbers that are not what stored scores give, as far as this version knows the suite."""
-    known = suite_names()
+    """Return stored numbers that are not what stored scores give, as far as this version knows the suite."""
+    known = {outcome.suite for outcome in record.outcomes.values()} & set(suite_names())
+    suites = {name: suite_class(name) for name in known}
     return [
         f"{condition}: {problem}"
         for condition, outcome in record.outcomes.items()
-        if outcome.suite in known
-        for problem in suite_class(outcome.suite).contradictions(outcome)
+        if outcome.suite in suites
+        for problem in suites[outcome.suite].contradictions(outcome)
     ]
 
 

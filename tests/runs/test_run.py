@@ -90,14 +90,29 @@ def test_where_a_strangers_file_lies_is_not(mine: Path, tmp_path: Path) -> None:
         ("def f(:\n", "line 1: not valid Python"),
         ("x = 1\n", "exactly one public Method class; it defines 0"),
         (MINE + MINE.replace("class Mine", "class Other"), "it defines 2"),
-        ("raise RuntimeError('no')", "failed at import: RuntimeError: no"),
-        ("import sys; sys.exit(3)", "failed at import: SystemExit"),
+        (MINE.replace("strength: float = 1.0", "strength: float = 2 * 0.5"), "strength: 2 \\* 0.5 is not a literal"),
     ],
 )
 def test_bad_method_files_are_one_line(mine: Path, content: str, words: str) -> None:
     mine.write_text(content)
     with pytest.raises(UsageError, match=words):
         make_run(str(mine))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("raise RuntimeError('no')\n", "failed at import: RuntimeError: no"),
+        ("import sys; sys.exit(3)\n", "failed at import: SystemExit"),
+    ],
+)
+def test_a_file_is_run_only_to_build_what_it_defines(mine: Path, content: str, words: str) -> None:
+    from catchup_bench.runs.build import build_method
+
+    mine.write_text(content + MINE)
+    run = make_run(str(mine))
+    with pytest.raises(UsageError, match=words):
+        build_method(run)
 
 
 @pytest.mark.parametrize(

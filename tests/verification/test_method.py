@@ -1,7 +1,9 @@
 """Every method keeps the contract: each check on each method, and each check fails on a method that breaks it."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,13 @@ from torch import Tensor
 from catchup_bench import registry
 from catchup_bench.method import Method, Mixup, Network, one_hot, soft_loss
 from catchup_bench.models import MODELS
-from catchup_bench.verification.method import CHECKS, BoundMethod, check_contract, run_check
+from catchup_bench.verification.method import (
+    CHECKS,
+    BoundMethod,
+    check_contract,
+    file_says_what_the_class_is,
+    run_check,
+)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
@@ -127,4 +135,36 @@ def test_a_sound_method_passes(check: Callable[[BoundMethod], str]) -> None:
 
 
 def test_conform_runs_all_checks() -> None:
-    assert len(check_contract(registry.method_class("baseline"))) == len(CHECKS)
+    checks = check_contract(registry.method_class("baseline"))
+    assert len(checks) == len(CHECKS) + 1 and all(c.ok for c in checks)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("alpha: float = 2 * 0.5", "option alpha: 2 \\* 0.5 is not a literal"),
+        ("alpha: Annotated[float, Gt(LOW)] = 1.0", "option alpha: LOW is not a literal"),
+        ('defaults = dict(digits={"alpha": 2.0})', "defaults: .* is not a literal"),
+        ('locals().update(title="Other")', "attributes: the file reads as .*Mine"),
+        ("if True:\n        alpha: float = 2.0", "options: the file reads as"),
+    ],
+)
+def test_a_file_that_needs_to_be_run_breaks_the_contract(tmp_path: Path, line: str, words: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(MINE.format(line=line))
+    check = file_says_what_the_class_is(registry.method_class(str(path)))
+    assert not check.ok and re.search(words, check.detail), check.detail
+
+
+MINE = """
+from dataclasses import dataclass
+from typing import Annotated
+from catchup_bench.method import Gt, Mixup
+
+LOW = 0
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Mixup):
+    title, paper, year, level = "Mine", "none", 2026, "input"
+    {line}
+"""
