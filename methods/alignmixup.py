@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Mixup, Network, beta, check, mix_targets, one_hot, permutation, soft_loss
+from catchup_bench.method import Mixup, Network, beta, check, mix_targets, one_hot, partners, permutation, soft_loss
 
 from ._head import classifier, classify, pooled_map
 from .inputmixup import blend
@@ -102,7 +102,7 @@ class AlignMixup(Mixup):
         """Maps (B×C×h×w) mixed with their partners', one of the two moved, in fp32."""
         with torch.autocast(h.device.type, enabled=False):
             a = h.flatten(2).float()
-            b = a[perm]
+            b = partners(a, perm)
             with torch.no_grad():
                 cost = squared_distances(a.contiguous(), b.contiguous())
                 r = transport(cost, self.eps, self.steps, self.tolerance) * a.shape[2]

@@ -1,0 +1,78 @@
+"""What a training step of every method asks of a device: gradients in half precision, gathers instead of scatters, and
+no more operations than it needs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from catchup_bench import registry
+from catchup_bench.conformance import Subject
+from catchup_bench.method import partners, permutation
+
+METHODS = registry.methods()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_weight_that_was_cast_without_gradient_is_used_with_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch before 2.11 trains none of the weights that a pass without gradients has left in autocast's cache."""
+    subject = Subject(registry.method_class(name))
+    cached = set[nn.Module]()
+    clear = torch.clear_autocast_cache
+    monkeypatch.setattr(torch, "clear_autocast_cache", lambda: (cached.clear(), clear()))
+
+    def watch(layer: nn.Module, *_: Any) -> None:
+        if torch.is_autocast_enabled("cpu") and torch.is_autocast_cache_enabled():
+            if not torch.is_grad_enabled():
+                cached.add(layer)
+            assert not torch.is_grad_enabled() or layer not in cached, "its cast has no gradient"
+
+    for layer in subject.net.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_pre_hook(watch)
+    for plan in subject.plans():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            subject.loss(plan)
+        cached.clear()  # autocast empties its cache at its end
+
+
+def graph_of(loss: Tensor) -> Iterator[str]:
+    """Names of the operations behind a loss."""
+    seen, todo = set(), [loss.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            yield node.name()
+            todo += [after for after, _ in node.next_functions]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_gradient_is_scattered(name: str) -> None:
+    """The gradient of an index is scattered, for which CUDA sorts the index and adds in no fixed order."""
+    subject = Subject(registry.method_class(name))
+    for plan in subject.plans():
+        assert not {"IndexBackward0", "IndexSelectBackward0", "GatherBackward0"} & set(graph_of(subject.loss(plan)))
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_the_gradient_of_partners_is_that_of_indexing(n: int, memory: torch.memory_format) -> None:
+    gen = torch.Generator().manual_seed(n)
+    h, back = (torch.randn(n, 3, 4, 4, generator=gen).contiguous(memory_format=memory) for _ in range(2))
+    perm = permutation(n, gen)
+    plain, ours = h.clone().requires_grad_(), h.clone().requires_grad_()
+    plain[perm].backward(back)
+    taken = partners(ours, perm)
+    taken.backward(back)
+    assert torch.equal(taken, h[perm]) and torch.equal(ours.grad, plain.grad)  # type: ignore[arg-type]
+    assert torch.equal(partners(h, perm), h[perm]) and partners(h, perm).grad_fn is None
+
+
+def test_nothing_is_kept_for_a_gradient_that_images_do_not_need() -> None:
+    for name in ("inputmixup", "manifold", "alignmixup"):
+        subject = Subject(registry.method_class(name))
+        assert 0 in subject.plans()
+        assert "PartnersBackward" not in set(graph_of(subject.loss(0)))
