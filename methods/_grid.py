@@ -55,10 +55,9 @@ def frontier(unary: Tensor, distance: Tensor, down: Tensor, across: Tensor, tabl
     batch, n, _, count = unary.shape
     vertical = down[..., None, None] * distance[:, None, None]
     horizontal = across[..., None, None] * distance[:, None, None]
-    rows = unary[:, :, 0]
-    for c in range(1, n):
-        joint = horizontal[:, :, c - 1] + unary[:, :, c, None]
-        rows = (rows.view(batch, n, -1, count, 1) + joint[:, :, None]).flatten(2)
+    rows, joint = unary[:, :, 0], horizontal + unary[:, :, 1:, None]
+    for c in range(n - 1):
+        rows = (rows.view(batch, n, -1, count, 1) + joint[:, :, None, c]).flatten(2)
     tables[0] = rows[:, 0]
     work = unary.new_empty(batch, count ** (n + 1))
     half = n // 2
@@ -113,18 +112,22 @@ def dual_ascent(
     pairs = weight[:, None, None] * distance.permute(1, 2, 0)[None, :, :, None, :, None]
     pairs = torch.stack([pairs, pairs.flip(0)], 3)
     last, best = share, torch.zeros_like(unary[..., 0], dtype=torch.long)
+    least = energy(best, unary, distance, down, across)
     bound = torch.full_like(unary[:, 0, 0, 0], -torch.inf)
     for i in range(1, iterations + 1):
-        ahead = share + MOMENTUM * (share - last)
+        ahead = torch.lerp(last, share, 1 + MOMENTUM)
         marginal = min_marginals(ahead, pairs)
         excess = marginal - marginal.amin(1, keepdim=True)
         rows, columns = excess[:, :, 0], excess[:, :, 1].transpose(0, 3)
-        step = (STEP / n) * (rows - columns)
-        last, share = share, ahead - torch.stack([step, -step.transpose(0, 3)], 2)
+        move = rows - columns
+        ahead[:, :, 0].sub_(move, alpha=STEP / n)
+        ahead[:, :, 1].add_(move.transpose(0, 3), alpha=STEP / n)
+        last, share = share, ahead
         if (iterations - i) % 10 == 0:
             labels = polish((rows + columns).argmin(1).permute(1, 2, 0), unary, distance, down, across)
-            values = [energy(choice, unary, distance, down, across) for choice in (labels, best)]
-            best = torch.where((values[0] < values[1])[:, None, None], labels, best)
+            value = energy(labels, unary, distance, down, across)
+            best = torch.where((value < least)[:, None, None], labels, best)
+            least = torch.minimum(value, least)
             bound = torch.maximum(bound, marginal[0].amin(0).sum((0, 2)))
     return best, bound
 
@@ -133,9 +136,10 @@ def min_marginals(share: Tensor, pairs: Tensor) -> Tensor:
     """The least cost of every chain with a given label at a given position, in the layout of ``share`` (position,
     label, …); ``pairs`` (position, label, label, both directions, …) is the cost between a position and the next."""
     both = torch.stack([share, share.flip(0)], 2)
+    joint = pairs + both[1:, None]
     steps = [both[0]]
-    for i in range(1, len(both)):
-        steps.append((steps[-1][:, None] + pairs[i - 1]).amin(0) + both[i])
+    for edge in joint:
+        steps.append((steps[-1][:, None] + edge).amin(0))
     through = torch.stack(steps)
     return through[:, :, 0] + through[:, :, 1].flip(0) - share
 
@@ -149,9 +153,9 @@ def polish(labels: Tensor, unary: Tensor, distance: Tensor, down: Tensor, across
         to = distance.expand(len(labels), -1, -1).gather(1, labels.flatten(1)[..., None].expand(-1, -1, unary.shape[3]))
         to = to.view(unary.shape)
         cost = unary.clone()
-        cost[:, 1:] += down[..., None] * to[:, :-1]
-        cost[:, :-1] += down[..., None] * to[:, 1:]
-        cost[:, :, 1:] += across[..., None] * to[:, :, :-1]
-        cost[:, :, :-1] += across[..., None] * to[:, :, 1:]
+        cost[:, 1:].addcmul_(down[..., None], to[:, :-1])
+        cost[:, :-1].addcmul_(down[..., None], to[:, 1:])
+        cost[:, :, 1:].addcmul_(across[..., None], to[:, :, :-1])
+        cost[:, :, :-1].addcmul_(across[..., None], to[:, :, 1:])
         labels = torch.where(turn, cost.argmin(3), labels)
     return labels

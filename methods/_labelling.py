@@ -3,6 +3,7 @@ partitions at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +34,27 @@ class Partition:
     limit: float
     rounds: int
     kept: int
+
+    @cached_property
+    def pure(self) -> Tensor:
+        """The labels of one image, P×m×2."""
+        groups, count, _ = self.cost.shape
+        return torch.arange(count, device=self.cost.device)[:, None].expand(groups, -1, 2)
+
+    @cached_property
+    def edges(self) -> Tensor:
+        """The cost of an edge between two labels, P×(n-1)×n."""
+        groups, _, cells = self.cost.shape
+        n = round(cells**0.5)
+        return self.cost.new_full((groups, n - 1, n), self.smooth)
+
+    @cached_property
+    def borders(self) -> Tensor:
+        """What all edges of a cell cost at most, N."""
+        down = self.edges[0]
+        return (
+            F.pad(down, (0, 0, 0, 1)) + F.pad(down, (0, 0, 1, 0)) + F.pad(down.T, (0, 1)) + F.pad(down.T, (1, 0))
+        ).flatten()
 
     def filled(self, count: int) -> "Partition":
         """The same with ``count`` images, of which those that are added are never shown."""
@@ -101,28 +123,23 @@ def solve(problem: Partition, cost: Tensor, used: Tensor, soft: bool) -> Tensor:
     """The best labels of one output (P×N×2), where an image costs ``cost`` P×m×N. ``soft`` also offers the pairs of
     the (at most three) images that the output ``used`` most."""
     groups, count, cells = cost.shape
-    n = round(cells**0.5)
-    pairs = torch.arange(count, device=cost.device)[:, None].expand(groups, -1, 2)
+    n, pairs = round(cells**0.5), problem.pure
     if soft and count > 1:
         extra, offered = pairs_of_most_used(used)
         both = cost.gather(1, extra.flatten(1)[..., None].expand(-1, -1, cells)).view(*extra.shape, cells).mean(2)
         cost = torch.cat([cost, torch.where(offered[..., None], both - BONUS, NEVER)], 1)
         pairs = torch.cat([pairs, extra], 1)
-    best = promising(cost, problem.smooth, n).topk(min(problem.kept, cost.shape[1]), largest=False).indices
+    best = promising(cost, problem.borders).topk(min(problem.kept, cost.shape[1]), largest=False).indices
     unary = cost.gather(1, best[..., None].expand(-1, -1, cells)).mT.reshape(groups, n, n, -1)
     pairs = pairs.gather(1, best[..., None].expand(-1, -1, 2))
-    down = cost.new_full((groups, n - 1, n), problem.smooth)
-    found = minimise(unary, label_distances(pairs), down, down.mT).flatten(1)
+    found = minimise(unary, label_distances(pairs), problem.edges, problem.edges.mT).flatten(1)
     return pairs.gather(1, found[..., None].expand(-1, -1, 2))
 
 
-def promising(cost: Tensor, smooth: float, n: int) -> Tensor:
+def promising(cost: Tensor, borders: Tensor) -> Tensor:
     """How far each label (P×L) is at best from paying anywhere, for ``cost`` P×L×N; above 0 it is in no optimum,
-    because the cheapest label there saves more than all borders of the cell can cost."""
-    place = torch.arange(n, device=cost.device)
-    inner = (place > 0).float() + (place < n - 1)
-    borders = (inner[:, None] + inner).flatten()
-    return (cost - cost.amin(1, keepdim=True) - smooth * borders).amin(2)
+    because the cheapest label there saves more than all ``borders`` (N) of the cell can cost."""
+    return (cost - cost.amin(1, keepdim=True) - borders).amin(2)
 
 
 def pairs_of_most_used(used: Tensor) -> tuple[Tensor, Tensor]:

@@ -175,7 +175,7 @@ def test_keeping_the_best_labels_loses_nothing_that_matters(seed: int, soft: boo
         problem = labelling.Partition(**{**vars(base), "kept": kept})
         values.append(value(labelling.solve(problem, cost, used, soft)[0].tolist(), cost[0].double().numpy(), 0.02))
     assert values[2] <= values[1] + 1e-6 <= values[0] + 2e-6
-    if not soft and int((labelling.promising(cost, 0.02, 4) <= 0).sum()) <= 9:
+    if not soft and int((labelling.promising(cost, base.borders) <= 0).sum()) <= 9:
         assert abs(values[1] - values[2]) < 1e-5
 
 
