@@ -49,8 +49,8 @@ def between(one: Tensor, other: Tensor, distance: Tensor) -> Tensor:
 def frontier(unary: Tensor, distance: Tensor, down: Tensor, across: Tensor, tables: Tensor) -> Tensor:
     """The exact minimum by dynamic programming over the labels of a row.
 
-    A state is the row's string of n labels as a number in base L, the first digit that of the first column.
-    The first n of ``tables`` n×B×Lⁿ are filled with the least cost of all sites up to and including a row in each of its states.
+    A state is the row's string of n labels as a number in base L, the first digit that of the first column. The first
+    n of ``tables`` …×B×Lⁿ are filled with the least cost of all sites up to and including a row in each of its states.
     """
     batch, n, _, count = unary.shape
     vertical = down[..., None, None] * distance[:, None, None]
@@ -83,7 +83,7 @@ def descend(cost: Tensor, edge: Tensor, digit: int, work: Tensor) -> Tensor:
 
 def backtrack(tables: Tensor, vertical: Tensor, n: int) -> Tensor:
     """Labels of all sites, by redoing the minima of ``tables`` along the best path alone."""
-    batch, count = tables.shape[1], vertical.shape[-1]
+    count = vertical.shape[-1]
     place = count ** torch.arange(n - 1, -1, -1, device=tables.device)
     state, labels = tables[n - 1].argmin(1), []
     for r in range(n - 1, -1, -1):

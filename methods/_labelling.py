@@ -83,7 +83,7 @@ def label(problem: Partition, start: Tensor) -> Tensor:
     The outputs are solved one after the other, all others fixed, with the crowding term made linear. A partition
     whose objective has settled to 1e-6 keeps its labels from then on; an output that starts as ``ABSENT`` keeps that.
     """
-    groups, count, _ = start.shape
+    count = start.shape[1]
     sources = torch.stack([start, start], 3)
     used = usage(sources, count)
     extra = torch.zeros_like(used)

@@ -197,6 +197,21 @@ def test_partitions_are_not_crossed_and_the_last_may_be_short() -> None:
     assert [t.shape for t in comixup.partitions(3, 4, target.device)] == [(1, 3)]
 
 
+@pytest.mark.parametrize("counts", [(5, 3), (5, 1), (4, 2), (2, 6)])
+@pytest.mark.parametrize("seed", range(4))
+def test_partitions_of_other_sizes_are_solved_together_as_apart(counts: tuple[int, int], seed: int) -> None:
+    problems, starts = [], []
+    for groups, m in zip((2, 1), counts, strict=True):
+        gen = torch.Generator().manual_seed(seed)
+        share = comixup.shares(some_saliency(groups * m, seed=seed + m), 2).view(groups, m, 2, 2)
+        apart = torch.stack([comixup.peak_distances(some_saliency(m, seed=seed + k)) for k in range(groups)])
+        problems.append(make(tau=0.3, omega=0.05).partition(share, apart, gen))
+        starts.append(torch.randint(m, (groups, m, 4), generator=gen))
+    together = labelling.label_all(problems, starts)
+    for problem, start, found in zip(problems, starts, together, strict=True):
+        assert torch.equal(found, labelling.label(problem, start))
+
+
 def test_outputs_are_alike_where_neither_crowding_nor_smoothness_counts() -> None:
     saliency = some_saliency(6)
     sources = []

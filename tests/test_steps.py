@@ -1,6 +1,7 @@
 """What a training step of every method asks of a device: gradients in half precision, gathers instead of scatters, and
 no more operations than it needs."""
 
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,3 +77,37 @@ def test_nothing_is_kept_for_a_gradient_that_images_do_not_need() -> None:
         subject = Subject(registry.method_class(name))
         assert 0 in subject.plans()
         assert "PartnersBackward" not in set(graph_of(subject.loss(0)))
+
+
+VIEWS = {"view", "expand", "transpose", "slice", "select", "unsqueeze", "squeeze", "permute", "as_strided", "alias"}
+VIEWS |= {"detach", "empty", "empty_strided", "lift_fresh", "_reshape_alias", "unbind", "resize_"}
+
+
+def operations(act: Any) -> int:
+    """How many operations are dispatched that compute something: what a GPU would launch, as far as a CPU can tell."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True) as seen:
+        act()
+    leaves = [e for e in seen.events() if not any(child.name.startswith("aten::") for child in e.cpu_children)]
+    return sum(e.name.removeprefix("aten::") not in VIEWS for e in leaves if e.name.startswith("aten::"))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "plan", "most"),
+    [
+        ("comixup", {"niter": 2}, 4, 4900),
+        *(("puzzlemix", {}, b, most) for b, most in ((2, 450), (4, 500), (8, 2500), (16, 3800))),
+    ],
+)
+def test_batches_are_mixed_in_few_operations(name: str, options: Any, plan: int, most: int) -> None:
+    """Of a batch of 28, whose last partition is short; a limit is a little above what is needed."""
+    gen = torch.Generator().manual_seed(0)
+    x, saliency = torch.rand(28, 3, 32, 32, generator=gen), torch.rand(28, 32, 32, generator=gen)
+    method = registry.method_class(name)(**options)
+    found = operations(lambda: method.mix(x, torch.eye(28), saliency, plan, gen))
+    assert most / 2 < found <= most
+
+
+def test_a_plan_is_transported_in_few_operations() -> None:
+    align = importlib.import_module("catchup_bench.methods.alignmixup")
+    found = operations(lambda: align.transport(torch.rand(4, 9, 9), 0.1, 100, 0.1))
+    assert 400 < found <= 850
