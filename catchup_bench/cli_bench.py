@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .cli_options import Device, Json, ModelName, Width, command, show
+from .cli_options import Device, Engine, Json, ModelName, Width, command, show
 
 bench = typer.Typer(help="Measure speed, as ratios within one run.", no_args_is_help=True)
 COUNTS = [5_000, 10_000, 25_000, 50_000]
@@ -21,9 +21,10 @@ def bench_methods(
     model: ModelName = None,
     width: Width = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 100,
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, tf32 (CUDA) or bf16.")] = "auto",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, each with every plan of every method.")] = 5,
     steps: Annotated[int, typer.Option(min=1, help="Steps a plan and round.")] = 1,
+    engine: Engine = "auto",
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -38,7 +39,7 @@ def bench_methods(
     runs = {m: make_run(m, dataset, model=model, width=width, overrides=overrides) for m in dict.fromkeys(wanted)}
     entry = data.get(dataset)
     images = cost.random_images(4 * batch_size, entry.size, entry.num_classes)
-    found = cost.measure(runs, choose_device(device), images, rounds, steps)
+    found = cost.measure(runs, choose_device(device), images, rounds, steps, engine)
     show(found) if as_json else report.print_sheets(sheets.costs(found))
 
 
@@ -94,10 +95,11 @@ def bench_train(
     model: ModelName = None,
     width: Width = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 128,
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, tf32 (CUDA) or bf16.")] = "auto",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, each with every loop.")] = 7,
     steps: Annotated[int, typer.Option(min=1, help="Steps a loop and round.")] = 3,
     compiled: Annotated[bool, typer.Option("--compile", help="Also with --engine compile.")] = False,
+    engine: Engine = "auto",
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -113,7 +115,7 @@ def bench_train(
     wanted = dict.fromkeys(["baseline", *(m.strip() for m in methods.split(",") if m)])
     runs = {m: make_run(m, dataset, model=model, width=width, overrides=overrides) for m in wanted}
     images = cost.random_images(8 * batch_size, entry.size, entry.num_classes)
-    found = loops.measure(runs, where, images, rounds, steps, compiled)
+    found = loops.measure(runs, where, images, rounds, steps, compiled, engine)
     show(found) if as_json else report.print_sheets(sheets.loops(found))
 
 
@@ -122,7 +124,7 @@ def bench_scale(
     dataset: Annotated[str, typer.Option(help="Whose image size and classes; its files are not needed.")] = "cifar100",
     model: ModelName = None,
     width: Width = None,
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, tf32 (CUDA) or bf16.")] = "auto",
     quick: Annotated[bool, typer.Option("--quick", help="Two sizes and two batches, few steps.")] = False,
     device: Device = "auto",
     as_json: Json = False,

@@ -19,8 +19,8 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Engine = Annotated[
     str,
     typer.Option(
-        help="auto, eager, compile or graphs. compile: training steps with torch.compile, evaluation as eager; graphs: "
-        "both captured as CUDA graphs, CUDA only, unmeasured: no GPU was at hand; auto is eager."
+        help="auto, eager, compile, graphs or compile+graphs. compile: training steps with torch.compile, evaluation "
+        "as eager; graphs: both captured as CUDA graphs; auto: graphs on CUDA where a step can be captured, else eager."
     ),
 ]
 Set = Annotated[list[str], typer.Option("--set", help="owner.key=value: an option of the method, recipe or a suite.")]

@@ -16,8 +16,8 @@ from .checkpoint import load_weights, num_classes, read_weights
 from .errors import Changed, NothingSelected, RunFailed, UsageError
 from .files import sweep, write_json
 from .foreign import rename
-from .graphs import CudaGraphs, Forward
-from .hardware import choose_engine, describe
+from .graphs import MEMORY, CudaGraphs, Forward
+from .hardware import captures, choose_engine, describe, exact_products
 from .models import MODELS
 from .provenance import stamp
 from .run import LOADED, ZOO, Loaded, ModelSpec, plain, read_folder
@@ -166,7 +166,8 @@ def evaluate(
 ) -> dict[str, results.Outcome]:
     """Evaluate what is missing of ``part`` of resolved ``suites``; all outcomes of the subject. Repeating is resuming,
     and the parts, evaluated anywhere, have the outcomes of the whole. ``engine`` is as for :func:`choose_engine`."""
-    captured = Forward(subject.net, CudaGraphs(device)) if choose_engine(engine, device) == "graphs" else None
+    engine = choose_engine(engine, device)
+    captured = Forward(subject.net, CudaGraphs(device), optional=engine == "auto") if captures(engine) else None
     todo = missing(subject.folder, suites, part)
     if any(todo.values()):
         images = data.load(subject.dataset, "test", data_dir)
@@ -210,7 +211,7 @@ def _run_suite(
                 raise RunFailed(f"{name}: the device's memory does not hold one image's evaluation") from None
             context = replace(context, batch_size=context.batch_size // 2)
             if captured is not None:
-                captured.release("the device's memory does not hold the graphs")
+                captured.release(MEMORY)
         torch.cuda.empty_cache()
 
 
@@ -238,13 +239,11 @@ def evaluating(net: nn.Module) -> Iterator[None]:
     """Eval mode, parameters frozen (attacks need only the gradient of the image), TF32 off; all restored after."""
     was = [(m, m.training) for m in net.modules()]
     wanted_grad = [(p, p.requires_grad) for p in net.parameters()]
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     net.eval().requires_grad_(False)
     try:
-        yield
+        with exact_products():
+            yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
         for module, mode in was:
             module.training = mode
         for parameter, wanted in wanted_grad:

@@ -1,5 +1,5 @@
 """Training steps captured as CUDA graphs, one for each plan of a method, and the passes of an evaluation, one for each
-shape of batch. Unmeasured: no GPU was at hand.
+shape of batch.
 
 A step of a small network is hundreds of short kernels, and the host takes longer to launch them than the device to run
 them; a captured step is launched at once. What is captured is the eager step itself, so nothing here knows what it
@@ -13,7 +13,7 @@ See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 import math
 import warnings
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import torch
@@ -24,8 +24,10 @@ from .errors import RunFailed
 
 WARM_UP = 3
 """Steps before a capture: libraries choose their algorithms and allocate in the first ones."""
-TOLERANCE = {"bf16": 0.03, "fp32": 0.003}
+TOLERANCE = {"bf16": 0.03, "tf32": 0.01, "fp32": 0.003}
 """Relative distance up to which two steps are the same: kernels may add in another order each time they run."""
+
+MEMORY = "the device's memory does not hold the graphs"
 
 Act = Callable[[], Tensor]
 """Take one step, or make one pass; the loss, or the logits."""
@@ -44,7 +46,10 @@ class Backend(Protocol):
         """Run ``act`` as often as a capture needs it. Raises :class:`RuntimeError` when it cannot be captured."""
 
     def capture(self, act: Act, gen: torch.Generator | None) -> Act:
-        """``act``, which draws from ``gen`` if it draws, as something that can be replayed; it need not have run."""
+        """``act``, which draws from ``gen`` if it draws, as something that can be replayed; it need not have run.
+
+        Raises :class:`torch.OutOfMemoryError`, and :class:`RunFailed` for what else is in the way.
+        """
 
 
 class CudaGraphs:
@@ -79,6 +84,8 @@ class CudaGraphs:
             # thread_local: the thread of a data loader that pins memory may go on
             with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
                 out = act()
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as err:
             raise RunFailed(f"this cannot be captured as a CUDA graph ({reason(err)}): use --engine eager") from err
 
@@ -87,6 +94,12 @@ class CudaGraphs:
             return out
 
         return replay
+
+
+def free_memory(device: torch.device) -> None:
+    """Give back what torch keeps and does not use."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def reason(err: RuntimeError) -> str:
@@ -183,7 +196,9 @@ class Graphs:
     """Steps of one training, captured where that is possible.
 
     ``gen`` must be the same generator throughout, because graphs keep a reference to its state. ``fallen`` tells which
-    plans run eagerly, and why. Batches of another shape than the first run eagerly, too.
+    plans run eagerly, and why. Batches of another shape than the first run eagerly, too. What cannot be captured for
+    another reason than its own doing or a lack of memory raises :class:`RunFailed`, unless graphs are ``optional``.
+    ``name`` is the engine's.
     """
 
     def __init__(
@@ -194,8 +209,11 @@ class Graphs:
         gen: torch.Generator,
         precision: str,
         backend: Backend,
+        name: str = "graphs",
+        optional: bool = False,
     ) -> None:
         self.eager, self.net, self.optimizer, self.gen = step, net, optimizer, gen
+        self.name, self.optional = name, optional
         self.tolerance, self.backend = TOLERANCE[precision], backend
         self.replays: dict[Hashable, Act] = {}
         self.seen: set[Hashable] = set()
@@ -217,7 +235,8 @@ class Graphs:
 
     def facts(self) -> dict[str, Any]:
         """How the steps were run since the last start, and why which plans were not captured."""
-        return {"engine": "graphs", "eager_plans": {str(plan): why for plan, why in self.fallen.items()}}
+        engine = "eager" if self.optional and not self.replays else self.name
+        return {"engine": engine, "eager_plans": {str(plan): why for plan, why in self.fallen.items()}}
 
     def take(self, x: Tensor, y: Tensor, plan: Any) -> Tensor:
         if self.x is None or self.y is None:
@@ -240,29 +259,47 @@ class Graphs:
         def act() -> Tensor:
             return self.eager(x, y, plan, self.gen, self.lr)
 
-        before = Snapshot(self.net, self.optimizer, self.gen)
+        before: Snapshot | None = None
+        failures: tuple[type[Exception], ...] = ()
+        try:
+            before = Snapshot(self.net, self.optimizer, self.gen)
+            why = self.obstacle(before, act, plan)
+        except torch.OutOfMemoryError:
+            why = MEMORY
+        except RunFailed as err:
+            if not self.optional:
+                raise
+            why, failures = str(err), (RuntimeError,)
+        self.optimizer.zero_grad()
+        if before is not None:
+            with suppress(*failures):  # a capture that failed can leave generators in a state that none can be given to
+                before.restore()
+        if why:
+            self.fallen[plan] = why
+            del before
+            free_memory(self.gen.device)
+
+    def obstacle(self, before: Snapshot, act: Act, plan: Any) -> str:
+        """Capture ``act`` as the step of ``plan``; why it is not used, or nothing."""
         try:
             self.backend.warm_up(act)
-            moved = before.moved()
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as err:
-            self.fallen[plan] = reason(err)
-            return
-        finally:
-            before.restore()
-        if moved:
-            self.fallen[plan] = f"replaces {', '.join(moved[:3])} instead of writing into it"
-            return
+            return reason(err)
+        if moved := before.moved():
+            return f"replaces {', '.join(moved[:3])} instead of writing into it"
+        before.restore()
         self.optimizer.zero_grad()  # so that gradients are made in the pool, and by assignment
         replay = self.backend.capture(act, self.gen)
         self.optimizer.zero_grad()  # theirs is the pool's again: a replay makes its own
         again, replayed = self.distances(before, act, replay)
-        self.optimizer.zero_grad()
         if not again <= self.tolerance:
-            self.fallen[plan] = f"keeps state elsewhere than in the network: a repeated step is {again:.1%} off"
-        elif not replayed <= self.tolerance:
-            self.fallen[plan] = f"does something else when captured: {replayed:.1%} off"
-        else:
-            self.replays[plan] = replay
+            return f"keeps state elsewhere than in the network: a repeated step is {again:.1%} off"
+        if not replayed <= self.tolerance:
+            return f"does something else when captured: {replayed:.1%} off"
+        self.replays[plan] = replay
+        return ""
 
     def distances(self, before: Snapshot, act: Act, replay: Act) -> tuple[float, float]:
         """How far two further eager steps, and two replays, end from two eager ones, relative to the way these go;
@@ -290,11 +327,11 @@ class Forward:
     eagerly when it first comes, and is captured when it comes again.
 
     A replay has to give the logits of the eager pass to the last bit. If one does not, or if the network cannot be
-    captured, all passes are eager from then on, and ``fallen`` tells why.
+    captured, all passes are eager from then on, and ``fallen`` tells why. ``optional`` is as for :class:`Graphs`.
     """
 
-    def __init__(self, net: nn.Module, backend: Backend) -> None:
-        self.net, self.backend = net, backend
+    def __init__(self, net: nn.Module, backend: Backend, optional: bool = False) -> None:
+        self.net, self.backend, self.optional = net, backend, optional
         self.seen: set[Hashable] = set()
         self.replays: dict[Hashable, tuple[Tensor, Act]] = {}
         self.fallen = ""
@@ -323,6 +360,20 @@ class Forward:
 
     def add(self, key: Hashable, x: Tensor) -> None:
         """Capture the pass of batches like ``x``, or find out why it cannot be; reads from the device."""
+        try:
+            why = self.obstacle(key, x)
+        except torch.OutOfMemoryError:
+            why = MEMORY
+        except RunFailed as err:
+            if not self.optional:
+                raise
+            why = str(err)
+        if why:
+            self.release(why)
+            free_memory(x.device)
+
+    def obstacle(self, key: Hashable, x: Tensor) -> str:
+        """Capture the pass of batches like ``x``; why it is not used, or nothing."""
         own = x.clone()
 
         def act() -> Tensor:
@@ -331,20 +382,23 @@ class Forward:
 
         before = Snapshot(self.net)
         try:
-            self.backend.warm_up(act)
-            changed = before.moved() or before.written()
-        except RuntimeError as err:
-            return self.release(reason(err))
-        finally:
+            try:
+                self.backend.warm_up(act)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as err:
+                return reason(err)
+            if changed := before.moved() or before.written():
+                return f"the network writes to {', '.join(changed[:3])} when it is evaluated"
             before.restore()
-        if changed:
-            return self.release(f"the network writes to {', '.join(changed[:3])} when it is evaluated")
-        replay = self.backend.capture(act, None)
-        same = True
-        for probe in (1 - x, x):  # also on images that the capture has not seen
-            own.copy_(probe)
-            same = torch.equal(replay(), self.net(probe)) and same
-        before.restore()  # the numbers that a random network drew
+            replay = self.backend.capture(act, None)
+            same = True
+            for probe in (1 - x, x):  # also on images that the capture has not seen
+                own.copy_(probe)
+                same = torch.equal(replay(), self.net(probe)) and same
+        finally:
+            before.restore()  # also the numbers that a random network drew
         if not same:
-            return self.release("the network gives other logits when captured")
+            return "the network gives other logits when captured"
         self.replays[key] = own, replay
+        return ""

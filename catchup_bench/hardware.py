@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import UsageError
+from .errors import RunFailed, UsageError
+
+ENGINES = ("auto", "eager", "compile", "graphs", "compile+graphs")
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -24,7 +26,12 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device) -> str:
-    """``auto`` → bf16 where the hardware multiplies it natively (elsewhere it is emulated, and slower), else fp32."""
+    """``auto`` → bf16 where the hardware multiplies it natively (elsewhere it is emulated, and slower), else fp32.
+
+    ``tf32`` is fp32 whose products CUDA rounds to 10 bits of mantissa. Raises :class:`UsageError` where there is none.
+    """
+    if wanted == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device)[0] < 8):
+        raise UsageError("--precision tf32 needs a CUDA device of compute capability 8.0 or later: use fp32")
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
@@ -34,15 +41,24 @@ def choose_precision(wanted: str, device: torch.device) -> str:
 
 
 def choose_engine(name: str, device: torch.device, processes: int = 1) -> str:
-    """How training steps and the passes of an evaluation are run: ``eager``; ``compile``, steps with torch.compile and
-    passes eagerly; or ``graphs``, captured once for each plan or shape of batch. ``auto`` is ``eager``."""
-    if name not in ("auto", "eager", "compile", "graphs"):
-        raise UsageError(f"unknown engine {name!r}: it is one of: auto, eager, compile, graphs")
-    if name == "graphs" and device.type != "cuda":
-        raise UsageError("--engine graphs captures CUDA graphs, and this is a CPU: use --engine eager")
-    if name == "graphs" and processes > 1:
-        raise UsageError("--engine graphs captures the steps of one process, not of several: use --engine eager")
-    return "eager" if name == "auto" else name
+    """How training steps and the passes of an evaluation are run.
+
+    ``eager``; ``compile``, steps with torch.compile and passes eagerly; ``graphs``, both captured once for each plan or
+    shape of batch; ``compile+graphs``, compiled steps that are captured. ``auto`` is ``eager`` on a CPU and for several
+    processes; elsewhere it remains ``auto``: captured where that is possible, and eager otherwise.
+    """
+    if name not in ENGINES:
+        raise UsageError(f"unknown engine {name!r}: it is one of: {', '.join(ENGINES)}")
+    if name.endswith("graphs") and device.type != "cuda":
+        raise UsageError(f"--engine {name} captures CUDA graphs, and this is a CPU: use --engine eager")
+    if name.endswith("graphs") and processes > 1:
+        raise UsageError(f"--engine {name} captures the steps of one process, not of several: use --engine eager")
+    return "eager" if name == "auto" and (device.type != "cuda" or processes > 1) else name
+
+
+def captures(engine: str) -> bool:
+    """Whether ``engine``, as :func:`choose_engine` gives it, makes CUDA graphs."""
+    return engine in ("auto", "graphs", "compile+graphs")
 
 
 def send(x: Tensor, device: torch.device) -> Tensor:
@@ -50,6 +66,35 @@ def send(x: Tensor, device: torch.device) -> Tensor:
     if device.type == "cpu" or x.device.type != "cpu":
         return x.to(device)
     return x.pin_memory().to(device, non_blocking=True)
+
+
+@contextmanager
+def exact_products(precision: str = "fp32") -> Iterator[None]:
+    """Products and convolutions of fp32 numbers are of fp32 numbers, unless ``precision`` is ``tf32``.
+
+    Torch rounds the factors of convolutions on CUDA to TF32 if it is not told otherwise.
+    """
+    backends, wanted = (torch.backends.cuda.matmul, torch.backends.cudnn), precision == "tf32"
+    before = [backend.allow_tf32 for backend in backends]
+    for backend in backends:
+        backend.allow_tf32 = wanted
+    try:
+        yield
+    finally:
+        for backend, was in zip(backends, before, strict=True):
+            backend.allow_tf32 = was
+
+
+@contextmanager
+def enough_memory(what: str) -> Iterator[None]:
+    """Raise :class:`RunFailed` for ``what`` when the device's memory is exhausted."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise RunFailed(
+            f"{what}: out of device memory; try a smaller --set recipe.batch_size or --width, or end other processes "
+            "on the device"
+        ) from None
 
 
 @contextmanager

@@ -255,7 +255,7 @@ def cost_of(setup: Setup, runs: dict[str, Run], place: Place) -> dict[str, Any]:
 
     torch.set_num_threads(1)  # as the runs were trained
     images = data.load(setup.dataset, "train", place.data_dir, setup.fraction)
-    return cost.measure(runs, choose_device(place.device), images)
+    return cost.measure(runs, choose_device(place.device), images, engine=place.engine)
 
 
 def measure_costs(

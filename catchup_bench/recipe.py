@@ -48,8 +48,8 @@ class Recipe(BaseModel):
     drop_last: bool = False
     eval_every: int = Field(1, ge=1)
     """Epochs between two looks at the test error, which draw the curve and choose ``best``."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """``auto`` is bf16 autocast where the hardware has it, else fp32."""
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    """``auto`` is bf16 autocast where the hardware has it, else fp32; ``tf32`` is fp32 with products in TF32 (CUDA)."""
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:

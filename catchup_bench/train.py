@@ -27,8 +27,8 @@ from .build import build
 from .compiled import Compiled
 from .errors import RunFailed, UsageError
 from .files import append_line, sweep, write_json, write_text
-from .graphs import Backend, CudaGraphs, Graphs
-from .hardware import autocast, choose_engine, choose_precision, describe
+from .graphs import Backend, CudaGraphs, Graphs, Step
+from .hardware import autocast, captures, choose_engine, choose_precision, describe, enough_memory, exact_products
 from .loader import Loader, batches
 from .method import Method
 from .models import StagedNet
@@ -128,17 +128,16 @@ def train(
         if group.main:
             (folder / "state.pt").unlink(missing_ok=True)  # killed between the two
         return folder
+    choose_precision(run.recipe.precision, device)  # refuses what the device has not, before anything is written
     images = data.load(run.dataset.name, "train", data_dir, run.dataset.fraction, run.seed)
     test = data.load(run.dataset.name, "test", data_dir)
-    net, method = build(run, device, data.num_classes(run.dataset.name, data_dir))
-    loader = make_loader(run, images, device, group)
+    with enough_memory(run.folder):
+        net, method = build(run, device, data.num_classes(run.dataset.name, data_dir))
+        loader = make_loader(run, images, device, group)
     with opened(run, runs) if group.main else nullcontext():
         training = start_or_resume(run, folder, net, method, device, group)
-        if engine == "graphs":
-            capture_steps(training, CudaGraphs(device))
-        elif engine == "compile":
-            compile_steps(training)
-        with keeping(training):
+        use_engine(training, engine)
+        with enough_memory(run.folder), keeping(training), exact_products(training.precision):
             train_epochs(training, loader, test, report, checkpoint_every)
             if group.main:
                 finish(training, images)
@@ -146,10 +145,21 @@ def train(
     return folder
 
 
-def capture_steps(training: Training, backend: Backend) -> None:
-    step = partial(train_step, training)
-    net, optimizer = training.net, training.optimizer
-    training.engine = Graphs(step, net, optimizer, training.gen, training.precision, backend)
+def use_engine(training: Training, engine: str) -> None:
+    """Have the steps of ``training`` taken by ``engine``, which is as :func:`choose_engine` gives it."""
+    if captures(engine):
+        capture_steps(training, CudaGraphs(training.net.mean.device), engine)
+    elif engine == "compile":
+        compile_steps(training)
+
+
+def capture_steps(training: Training, backend: Backend, engine: str = "graphs") -> None:
+    step: Step = partial(train_step, training)
+    net, optimizer, gen = training.net, training.optimizer, training.gen
+    if engine == "compile+graphs":
+        step = Compiled(step, net, gen).take
+    name, optional = ("graphs", True) if engine == "auto" else (engine, False)
+    training.engine = Graphs(step, net, optimizer, gen, training.precision, backend, name, optional)
 
 
 def compile_steps(training: Training) -> None:
@@ -194,7 +204,8 @@ def dry_run(run: Run, *, device: torch.device, data_dir: Path | None = None) -> 
     x, y = next(make_loader(run, images, device).epoch(0))
     plan = method.plan(np.random.default_rng(derive(run.seed, "plan", 0)))
     method.start_epoch(net)
-    return float(train_step(training, x, y, plan, torch.Generator(device).manual_seed(0), run.recipe.lr))
+    with enough_memory(run.folder), exact_products(precision):
+        return float(train_step(training, x, y, plan, torch.Generator(device).manual_seed(0), run.recipe.lr))
 
 
 def make_loader(

@@ -19,6 +19,7 @@ from catchup_bench import evaluate as evaluation
 from catchup_bench import jobs, registry, results
 from catchup_bench.conformance import make_net
 from catchup_bench.data import Images
+from catchup_bench.errors import RunFailed
 from catchup_bench.evaluate import evaluating
 from catchup_bench.graphs import WARM_UP, Act, Forward
 from catchup_bench.suites import Context, Found, Suite
@@ -303,3 +304,36 @@ def test_a_board_evaluates_with_the_engine_that_it_trains_with(
     job = Job(run=read_folder(trained_run), setup="some", label="catchup", suites=("clean",))
     jobs.do(job, {}, jobs.Place(tmp_path, tmp_path, "some", None, "cpu", "graphs"), jobs.Until(None))
     assert asked == ["graphs", "graphs"]
+
+
+class Crowded(Again):
+    """Runs out of memory in the capture."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def capture(self, act: Act, gen: torch.Generator | None) -> Act:
+        act()
+        raise self.error
+
+
+def test_passes_whose_graph_does_not_fit_into_memory_are_eager() -> None:
+    net = make_net().eval()
+    forward, x = Forward(net, Crowded(torch.OutOfMemoryError("CUDA out of memory"))), torch.rand(4, 3, 16, 16)
+    with torch.inference_mode():
+        assert all(torch.equal(forward(x), net(x)) for _ in range(4))
+    assert forward.facts() == {"engine": "graphs", "eager": "the device's memory does not hold the graphs"}
+
+
+def test_passes_that_cannot_be_captured_end_an_evaluation_only_if_graphs_were_asked_for() -> None:
+    net, x = make_net().eval(), torch.rand(4, 3, 16, 16)
+    for optional in (True, False):
+        forward = Forward(net, Crowded(RunFailed("not permitted")), optional)
+        with torch.inference_mode():
+            forward(x)
+            if optional:
+                assert torch.equal(forward(x), net(x)) and forward.facts()["eager"] == "not permitted"
+            else:
+                with pytest.raises(RunFailed, match="not permitted"):
+                    forward(x)

@@ -24,7 +24,8 @@ def costs(found: dict[str, Any]) -> list[Sheet]:
     where = found["provenance"]
     title = (
         f"step relative to the baseline's {found['baseline_seconds_per_step']:.3f} s: {found['model']}, "
-        f"{found['image_size']} px, batch {found['batch_size']}, {where['precision']}, {where['device']}"
+        f"{found['image_size']} px, batch {found['batch_size']}, {where['precision']}, {where['device']}, "
+        f"engine {found.get('engine', 'eager')}"
     )
     return [Sheet(title, ["method", "cost", "quartiles", "passes"], rows)]
 
