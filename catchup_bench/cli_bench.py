@@ -119,6 +119,30 @@ def bench_train(
     show(found) if as_json else report.print_sheets(sheets.loops(found))
 
 
+@command(bench, "gpu")
+def bench_gpu(
+    parts: Annotated[
+        str,
+        typer.Option(help="machine, steps, waits, epochs, methods, evaluation, compiled, with commas; all by default."),
+    ] = "",
+    small: Annotated[bool, typer.Option("--small", help="A small network and few repetitions, as for a CPU.")] = False,
+    out: Annotated[Path | None, typer.Option(help="JSON file, written whenever a part ends.")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """What a device makes of the engine: steps by engine, waits, methods, epochs, evaluation in fp32."""
+    from . import report
+    from .bench import gpu, sheets
+    from .hardware import choose_device
+
+    where = choose_device(device)
+    named = [p.strip() for p in parts.split(",")] if parts else list(gpu.PARTS)
+    if not parts and where.type == "cpu":
+        named.remove("compiled")  # minutes, and a C++ compiler
+    found = gpu.measure(named, where, small or where.type == "cpu", out, lambda line: typer.echo(line, err=True))
+    show(found) if as_json else report.print_sheets(sheets.gpu(found))
+
+
 @command(bench, "scale")
 def bench_scale(
     dataset: Annotated[str, typer.Option(help="Whose image size and classes; its files are not needed.")] = "cifar100",

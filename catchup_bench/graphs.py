@@ -76,9 +76,7 @@ class CudaGraphs:
 
     def capture(self, act: Act, gen: torch.Generator | None) -> Act:
         graph = torch.cuda.CUDAGraph()
-        if (
-            gen is not None and TorchVersion(torch.__version__) < "2.14"
-        ):  # later ones find the generator, and warn of this
+        if gen is not None and TorchVersion(torch.__version__) < "2.14":  # later ones find it, and warn of this
             graph.register_generator_state(gen)
         try:
             # thread_local: the thread of a data loader that pins memory may go on
@@ -96,10 +94,15 @@ class CudaGraphs:
         return replay
 
 
-def free_memory(device: torch.device) -> None:
-    """Give back what torch keeps and does not use."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+def warm_up(backend: Backend, act: Act) -> str:
+    """Prepare a capture of ``act``; why there can be none, or nothing."""
+    try:
+        backend.warm_up(act)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as err:
+        return reason(err)
+    return ""
 
 
 def reason(err: RuntimeError) -> str:
@@ -196,9 +199,9 @@ class Graphs:
     """Steps of one training, captured where that is possible.
 
     ``gen`` must be the same generator throughout, because graphs keep a reference to its state. ``fallen`` tells which
-    plans run eagerly, and why. Batches of another shape than the first run eagerly, too. What cannot be captured for
-    another reason than its own doing or a lack of memory raises :class:`RunFailed`, unless graphs are ``optional``.
-    ``name`` is the engine's.
+    plans run eagerly, and why; ``apart`` how far captured steps were from eager ones, relatively. Batches of another
+    shape than the first run eagerly, too. What cannot be captured for another reason than its own doing or a lack of
+    memory raises :class:`RunFailed`, unless graphs are ``optional``. ``name`` is the engine's.
     """
 
     def __init__(
@@ -218,6 +221,7 @@ class Graphs:
         self.replays: dict[Hashable, Act] = {}
         self.seen: set[Hashable] = set()
         self.fallen: dict[Hashable, str] = {}
+        self.apart: dict[Hashable, float] = {}
         # float32 is what CUDA's fused SGD reads; on a CPU nothing is lost on the way
         wide = torch.float32 if gen.device.type == "cuda" else torch.float64
         self.lr = torch.zeros((), dtype=wide, device=gen.device)
@@ -259,8 +263,7 @@ class Graphs:
         def act() -> Tensor:
             return self.eager(x, y, plan, self.gen, self.lr)
 
-        before: Snapshot | None = None
-        failures: tuple[type[Exception], ...] = ()
+        before, failures = None, tuple[type[Exception], ...]()
         try:
             before = Snapshot(self.net, self.optimizer, self.gen)
             why = self.obstacle(before, act, plan)
@@ -277,16 +280,12 @@ class Graphs:
         if why:
             self.fallen[plan] = why
             del before
-            free_memory(self.gen.device)
+            torch.cuda.empty_cache()
 
     def obstacle(self, before: Snapshot, act: Act, plan: Any) -> str:
         """Capture ``act`` as the step of ``plan``; why it is not used, or nothing."""
-        try:
-            self.backend.warm_up(act)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as err:
-            return reason(err)
+        if why := warm_up(self.backend, act):
+            return why
         if moved := before.moved():
             return f"replaces {', '.join(moved[:3])} instead of writing into it"
         before.restore()
@@ -294,6 +293,7 @@ class Graphs:
         replay = self.backend.capture(act, self.gen)
         self.optimizer.zero_grad()  # theirs is the pool's again: a replay makes its own
         again, replayed = self.distances(before, act, replay)
+        self.apart[plan] = replayed
         if not again <= self.tolerance:
             return f"keeps state elsewhere than in the network: a repeated step is {again:.1%} off"
         if not replayed <= self.tolerance:
@@ -370,7 +370,7 @@ class Forward:
             why = str(err)
         if why:
             self.release(why)
-            free_memory(x.device)
+            torch.cuda.empty_cache()
 
     def obstacle(self, key: Hashable, x: Tensor) -> str:
         """Capture the pass of batches like ``x``; why it is not used, or nothing."""
@@ -382,12 +382,8 @@ class Forward:
 
         before = Snapshot(self.net)
         try:
-            try:
-                self.backend.warm_up(act)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as err:
-                return reason(err)
+            if why := warm_up(self.backend, act):
+                return why
             if changed := before.moved() or before.written():
                 return f"the network writes to {', '.join(changed[:3])} when it is evaluated"
             before.restore()
