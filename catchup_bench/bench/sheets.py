@@ -24,8 +24,8 @@ def costs(found: dict[str, Any]) -> list[Sheet]:
     where = found["provenance"]
     title = (
         f"step relative to the baseline's {found['baseline_seconds_per_step']:.3f} s: {found['model']}, "
-        f"{found['image_size']} px, batch {found['batch_size']}, {where['precision']}, {where['device']}, "
-        f"engine {found.get('engine', 'eager')}"
+        f"{found['image_size']} px, batch {found['batch_size']}, {where['precision']}, {where['device']}"
+        + (f", engine {found['engine']}" if "engine" in found else "")
     )
     return [Sheet(title, ["method", "cost", "quartiles", "passes"], rows)]
 
