@@ -75,7 +75,7 @@ def run_board(
     runs: Path,
     data_dir: Path | None,
     device: str,
-    workers: int | None,
+    workers: str | None,
     dry_run: bool,
     as_json: bool,
     choices: Sequence[str] = (),
@@ -99,6 +99,7 @@ def run_board(
     chosen = selection.parse(board, choices, share)
     where = choose_device(device if cluster is None else "cpu")  # a cluster's head may have no GPU
     engine = choose_engine(engine, where) if cluster is None else engine
+    count = jobs.parse_workers(workers)
     place = jobs.Place(runs, root, boards.stem(name, recipe), data_dir, where.type, engine)
     todo = jobs.missing(board, place, chosen.of(board.jobs()))
     failed = [] if retry_failed else [job for job in todo if jobs.has_failed(place, job)]
@@ -118,7 +119,7 @@ def run_board(
             bar.say(f"{len(failed)} runs have failed before; --retry-failed tries them again")
         try:
             if connected is None:
-                left = jobs.run(board, place, todo, workers=workers, watcher=bar, until=until)
+                left = jobs.run(board, place, todo, workers=count, watcher=bar, until=until)
             else:
                 left = ray_jobs.run(board, place, todo, cluster=connected, watcher=bar, until=until)
         except RunFailed as err:

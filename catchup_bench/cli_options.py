@@ -25,7 +25,13 @@ Engine = Annotated[
 ]
 Set = Annotated[list[str], typer.Option("--set", help="owner.key=value: an option of the method, recipe or a suite.")]
 Root = Annotated[Path | None, typer.Option(help="Folder that holds leaderboards/.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Runs side by side; one per core on a CPU.")]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        help="Runs side by side, a number or auto: one for each core of a CPU, and on a GPU as many as its free memory "
+        "is estimated to hold. By default, auto on a CPU and 1 on a GPU."
+    ),
+]
 ModelName = Annotated[str | None, typer.Option("--model", help="Network; the dataset's default if not said.")]
 Width = Annotated[
     int | None,

@@ -74,15 +74,12 @@ def exact_products(precision: str = "fp32") -> Iterator[None]:
 
     Torch rounds the factors of convolutions on CUDA to TF32 if it is not told otherwise.
     """
-    backends, wanted = (torch.backends.cuda.matmul, torch.backends.cudnn), precision == "tf32"
-    before = [backend.allow_tf32 for backend in backends]
-    for backend in backends:
-        backend.allow_tf32 = wanted
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     try:
         yield
     finally:
-        for backend, was in zip(backends, before, strict=True):
-            backend.allow_tf32 = was
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from . import results
 from .board import Board, Job, Setup
-from .errors import BenchError, OutOfTime, RunFailed
+from .errors import BenchError, OutOfTime, RunFailed, UsageError
 from .files import read_json, write_json
 from .run import Loaded, Run
 from .signals import Stopped, sigint_held, stoppable
@@ -177,12 +177,37 @@ def told_failure(place: Place, job: Job) -> dict[str, Any] | None:
     return dict(read_json(path, "failure")) if path.exists() else None
 
 
+def parse_workers(text: str | None) -> int | Literal["auto"] | None:
+    """``auto``, or a number of runs side by side. Raises :class:`UsageError` for anything else."""
+    if text is None or text == "auto":
+        return text  # type: ignore[return-value]
+    if not text.isdecimal() or not 0 < int(text) <= 1024:
+        raise UsageError(f"--workers {text}: it takes auto or a number from 1 to 1024")
+    return int(text)
+
+
+def count_workers(wanted: int | Literal["auto"] | None, place: Place, todo: Sequence[Job]) -> int:
+    """How many runs to do side by side: as many as ``wanted``; by default one for each core of a CPU, and one on a GPU;
+    there, ``auto`` is as many as its free memory is estimated to hold."""
+    if isinstance(wanted, int):
+        return wanted
+    if place.device != "cuda":
+        return os.cpu_count() or 1
+    if wanted is None:
+        return 1
+    import torch
+
+    from .memory import side_by_side
+
+    return side_by_side([j.run for j in todo if isinstance(j.run, Run)], torch.cuda.mem_get_info()[0], place.data_dir)
+
+
 def run(
     board: Board,
     place: Place,
     todo: Sequence[Job],
     *,
-    workers: int | None = None,
+    workers: int | Literal["auto"] | None = None,
     watcher: Watcher,
     until: float | None = None,
 ) -> list[Job]:
@@ -193,7 +218,7 @@ def run(
     ledger = Ledger(place, watcher)
     if todo:
         cores = os.cpu_count() or 1
-        workers = max(1, min(workers or (cores if place.device != "cuda" else 1), len(todo)))
+        workers = max(1, min(count_workers(workers, place, todo), len(todo)))
         threads = 1 if workers > 1 else cores
         with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (threads,)) as pool:
             try:

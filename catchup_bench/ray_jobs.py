@@ -60,7 +60,7 @@ class Cluster:
 
 
 def cluster(
-    on: str, address: str | None, cpus: float | None, gpus: float | None, workers: int | None
+    on: str, address: str | None, cpus: float | None, gpus: float | None, workers: str | None
 ) -> Cluster | None:
     """What the options say; ``None`` for this machine without Ray."""
     if names.pick("place", on, ("local", "ray")) == "ray":
