@@ -71,7 +71,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     measure = cost.measure
     monkeypatch.setattr("catchup_bench.jobs.ProcessPoolExecutor", _Here)
-    monkeypatch.setattr(cost, "measure", lambda *args: measure(*args, rounds=1, steps=1))
+    monkeypatch.setattr(cost, "measure", lambda *args, **options: measure(*args, rounds=1, steps=1, **options))
 
 
 def as_json(result: Result) -> Any:
