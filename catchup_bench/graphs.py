@@ -105,7 +105,7 @@ def warm_up(backend: Backend, act: Act) -> str:
     return ""
 
 
-def reason(err: RuntimeError) -> str:
+def reason(err: Exception) -> str:
     """What torch says of it, in one line."""
     return " ".join(str(err).split())[:200]
 

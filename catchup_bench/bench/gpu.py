@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,7 @@ def steps(s: Setting) -> dict[str, Any]:
                 if engine == "graphs":
                     capture_steps(one, s.backend())
                 name = engine + (", cudnn.benchmark" if search else "")
-                table[name] = s.seconds(lambda one=one: take_step(one, x, y, None, 1e-3), 30, 5)  # type: ignore[misc]
+                table[name] = s.seconds(partial(take_step, one, x, y, None, 1e-3), 30, 5)
                 if isinstance(one.engine, Graphs) and one.engine.fallen:
                     table[f"{name}: not captured"] = one.engine.fallen[None]
     return table | (kernels(s, x, y) if s.device.type == "cuda" else {})
@@ -166,7 +167,7 @@ def steps(s: Setting) -> dict[str, Any]:
 def kernels(s: Setting, x: Tensor, y: Tensor, count: int = 5, longest: int = 14) -> dict[str, Any]:
     """How many kernels an eager step launches, their time, and the longest of them."""
     one, _ = s.training()
-    s.seconds(lambda: take_step(one, x, y, None, 1e-3), 1, 5)
+    s.seconds(partial(take_step, one, x, y, None, 1e-3), 1, 5)
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as seen:
         for _ in range(count):
@@ -213,9 +214,11 @@ def methods(s: Setting) -> dict[str, Any]:
         mean = {"eager": 0.0, "graphs": 0.0}
         rows = {}
         for plan, share in plans.items():
-            act = lambda plan=plan, one=one: train_step(one, x, y, plan, one.gen, 1e-3)  # noqa: E731
-            own = lambda plan=plan, one=one: take_step(one, x, y, plan, 1e-3)  # noqa: E731
-            times = {"eager": s.seconds(act, 5), "graphs": s.seconds(own, 10)}
+            eager, captured = (
+                partial(train_step, one, x, y, plan, one.gen, 1e-3),
+                partial(take_step, one, x, y, plan, 1e-3),
+            )
+            times = {"eager": s.seconds(eager, 5), "graphs": s.seconds(captured, 10)}
             for kind, t in times.items():
                 mean[kind] += share * t
             rows[str(plan)] = {"share": share, **times, "apart": engine.apart.get(plan)} | (
@@ -242,7 +245,7 @@ def compiled(s: Setting) -> dict[str, Any]:
         take_step(one, x, y, None, 1e-3)
         synchronise(s.device)
         table[f"{engine}, first step"] = time.perf_counter() - start
-        table[engine] = s.seconds(lambda one=one: take_step(one, x, y, None, 1e-3), 30, 5)  # type: ignore[misc]
+        table[engine] = s.seconds(partial(take_step, one, x, y, None, 1e-3), 30, 5)
     return table
 
 
@@ -258,10 +261,7 @@ def epochs(s: Setting) -> dict[str, Any]:
         loader = make_loader(one.run, images, s.device)
         for epoch in range(2):
             table[engine] = train_epoch(one, loader, epoch, Silent())["seconds"]
-        table[f"{engine}, test error"] = s.seconds(
-            lambda one=one: test_error(one.net, test, one.precision),
-            1,  # type: ignore[misc]
-        )
+        table[f"{engine}, test error"] = s.seconds(partial(test_error, one.net, test, one.precision), 1)
     return table
 
 
@@ -270,7 +270,7 @@ def evaluation(s: Setting) -> dict[str, Any]:
     logits depend on the batch; then corruptions on the device against those on the CPU."""
     one, _ = s.training()
     spec, dataset = one.run.model, one.run.dataset.name
-    n, table = 20 if s.small else 500, {}
+    n, table = 20 if s.small else 500, dict[str, Any]()
     x = torch.rand(n, 3, s.size, s.size, device=s.device)
     layouts = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
     searches = (False, True) if s.device.type == "cuda" else (False,)
@@ -280,11 +280,11 @@ def evaluation(s: Setting) -> dict[str, Any]:
         with benchmarking(search), evaluating(net):
             forward = Forward(net, s.backend(), optional=True)
             with torch.inference_mode():
-                table[name] = n / s.seconds(lambda net=net, h=h: net(h), 10)  # type: ignore[misc]
-                table[f"{name}, captured"] = n / s.seconds(lambda f=forward, h=h: f(h), 10, 3)  # type: ignore[misc]
+                table[name] = n / s.seconds(partial(net, h), 10)
+                table[f"{name}, captured"] = n / s.seconds(partial(forward, h), 10, 3)
                 halves = torch.cat([net(part) for part in h.split(n // 2)])
                 table[f"{name}, same bits in half batches"] = bool(torch.equal(net(h), halves))
-            table[f"{name}, with gradient"] = n / s.seconds(lambda net=net, h=h: attack(net, h), 5, 1)  # type: ignore[misc]
+            table[f"{name}, with gradient"] = n / s.seconds(partial(attack, net, h), 5, 1)
             if forward.fallen:
                 table[f"{name}: not captured"] = forward.fallen
     return table | corrupted(s)
@@ -300,7 +300,7 @@ def corrupted(s: Setting) -> dict[str, Any]:
     """Seconds of one severity of all corruptions on the CPU and on the device, and of which the bytes differ."""
     images = cost.random_images(8 if s.small else 1000, 32, 10)
     devices = dict.fromkeys((torch.device("cpu"), s.device))
-    spent, made = Counter[str](), {}
+    spent, made = dict.fromkeys((device.type for device in devices), 0.0), {}
     for name, device in product(corruptions.NAMES, devices):
         z = images.x.to(device)
 
