@@ -5,15 +5,10 @@ from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from importlib import resources
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import UsageError, pick
 from .system.files import shallow
-
-if TYPE_CHECKING:
-    from .method import Method
-    from .method_files import Outline
-    from .suites import Suite
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -60,9 +55,7 @@ def only_class(module: ModuleType, base: type, name: str) -> Any:
     return found[0]
 
 
-def complete_options(
-    cls: "type[Method] | type[Outline] | type[Suite]", dataset: str | None, given: dict[str, Any], owner: str
-) -> dict[str, Any]:
+def complete_options(cls: type[Any], dataset: str | None, given: dict[str, Any], owner: str) -> dict[str, Any]:
     """All fields of a method or suite: its defaults, those for ``dataset``, then what was ``given``.
 
     Raises :class:`UsageError` for an unknown key or a value of another type or range.

@@ -13,6 +13,7 @@ import base64
 import contextlib
 import hashlib
 import importlib.util
+import json
 import os
 import sys
 import tarfile
@@ -145,3 +146,17 @@ def fetch_corrupted(dataset: str, folder: Path) -> None:
     except Exception as err:  # requests, its JSON, archives and MD5s fail in many ways
         reason = (str(err) or type(err).__name__).splitlines()[0]
         raise UsageError(f"cannot fetch the corrupted {dataset} into {folder}: {reason}") from None
+
+
+def imagenet_wnids() -> list[str]:
+    """Return the WordNet ids of ImageNet-1k in the order of its classes, from the table that robustbench ships.
+
+    Raises :class:`UsageError` when the table is not there.
+    """
+    spec = importlib.util.find_spec("robustbench")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        file = Path(folder) / "helper_files" / "imagenet_class_to_id_map.json"
+        if file.is_file():
+            index: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))
+            return sorted(index, key=index.__getitem__)
+    raise UsageError("robustbench's table of ImageNet's classes is missing: pip install --force-reinstall robustbench")

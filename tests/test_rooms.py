@@ -20,6 +20,7 @@ METHODS = sorted((ROOT / "methods").glob("*.py"))
 
 LIGHT = [
     "boards/__init__",
+    "boards/condition_groups",
     "boards/grid",
     "boards/paper",
     "bounds",
@@ -39,7 +40,7 @@ LIGHT = [
     "data/table",
     "data_sources",
     "errors",
-    "evaluation/slices",
+    "system/slices",
     "jobs/job",
     "jobs/local",
     "jobs/ray_cluster",
@@ -52,7 +53,12 @@ LIGHT = [
     "leaderboard/methods_page",
     "leaderboard/pages",
     "leaderboard/plots",
-    "leaderboard/statistics",
+    "leaderboard/statistics/__init__",
+    "leaderboard/statistics/comparisons",
+    "leaderboard/statistics/intervals",
+    "leaderboard/statistics/planning",
+    "leaderboard/statistics/scores",
+    "leaderboard/statistics/tiers",
     "leaderboard/table",
     "leaderboard/wording",
     "method_files",
@@ -220,7 +226,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_catchup_bench_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {n.split("/")[0] for n in names if ".dist-info" not in n} == {"catchup_bench"}
-    packed = {n for n in names if n.endswith((".py", ".toml", ".json", ".css", ".js", "py.typed"))}
+    packed = {n for n in names if n.endswith((".py", ".toml", ".json", ".css", ".html", ".js", "py.typed"))}
     data = [p for kind in ("*.toml", "page.*", "py.typed") for p in (ROOT / "catchup_bench").rglob(kind)]
     for path in [*CORE, *data]:
         assert str(path.relative_to(ROOT)) in packed
@@ -231,8 +237,8 @@ def test_the_wheel_holds_catchup_bench_and_nothing_else(wheel: Path) -> None:
 def test_the_wheel_works_from_site_packages(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
-        "import catchup_bench as c; from catchup_bench import registry, board;"
-        "print(len(c.__path__), 'catchup' in registry.methods(), 'digits' in board.available(), c.__file__)"
+        "import catchup_bench as c; from catchup_bench import boards, registry;"
+        "print(len(c.__path__), 'catchup' in registry.methods(), 'digits' in boards.available(), c.__file__)"
     )
     out = run_python(code, cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"))
     assert out.startswith("1 True True") and str(tmp_path) in out

@@ -1,6 +1,7 @@
-"""A board: a grid of runs, suites and columns. It is the definition of a leaderboard and of how to reproduce it."""
+"""Boards: a grid of runs, suites and columns, which defines a leaderboard and how to reproduce it."""
 
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -11,6 +12,7 @@ from ..errors import UsageError, one_line
 from ..plugins import parse_settings
 from ..system.toml_files import packaged_toml, read_toml
 from . import paper
+from .condition_groups import expand
 
 BY_IMAGE = ("error", "accuracy")
 """Metrics that are a mean over images; the others are one number of a whole test set."""
@@ -33,21 +35,23 @@ class Entry(BaseModel):
 
     @property
     def own(self) -> str:
-        """The method's name: of a file its stem."""
+        """Return the method's name: of a file its stem."""
         return self.name.rsplit("/", 1)[-1].removesuffix(".py")
 
     @property
     def row(self) -> str:
+        """Return the label of the row."""
         return self.label or self.own
 
     @property
     def printed(self) -> str:
+        """Return the name of the paper's row."""
         return self.paper or self.row
 
 
 class ExternalEntry(BaseModel):
     """A row of its own: a network that was trained elsewhere (see :class:`catchup_bench.runs.run.ExternalNetwork`), in
-    one setup. ``model`` is that of the setup for a file of weights."""
+    one setup. The model is that of the setup for a file of weights."""
 
     model_config = STRICT
     label: str = Field(pattern=FOLDER_NAME, min_length=1, max_length=64)
@@ -55,13 +59,17 @@ class ExternalEntry(BaseModel):
     sha256: str = ""
     setup: str = ""
     paper: str = ""
+    normalise: str | None = None
+    weights: str | None = None
 
     @property
     def row(self) -> str:
+        """Return the label of the row."""
         return self.label
 
     @property
     def printed(self) -> str:
+        """Return the name of the paper's row."""
         return self.paper or self.label
 
 
@@ -91,9 +99,10 @@ class Setup(BaseModel):
 class Column(BaseModel):
     """The mean error (or accuracy) over conditions of a setup, or the mean of other columns.
 
-    A ``*`` in a condition stands for the five severities of a corruption. ``fpr95``, ``auroc`` and ``aupr`` are those
-    of the maximum softmax probability in a condition of the suite ``ood``. ``paper`` is the column of the paper's
-    tables to stand beside, such as ``T1.mce``.
+    ``conditions`` may name groups, such as ``corruption:noise``, and leave some out (see
+    :mod:`catchup_bench.boards.condition_groups`); ``*`` stands for the five severities of a corruption. ``fpr95``,
+    ``auroc`` and ``aupr`` are those of the maximum softmax probability in a condition of the suite ``ood``. ``paper``
+    is the column of the paper's tables to stand beside, such as ``T1.mce``.
     """
 
     model_config = STRICT
@@ -107,8 +116,8 @@ class Column(BaseModel):
 
     @field_validator("conditions")
     @classmethod
-    def _severities(cls, conditions: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(c.replace("*", str(s)) for c in conditions for s in (range(1, 6) if "*" in c else (0,)))
+    def _expanded(cls, conditions: tuple[str, ...]) -> tuple[str, ...]:
+        return expand(conditions)
 
 
 class Board(BaseModel):
@@ -131,7 +140,7 @@ class Board(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, values: Any) -> Any:
-        """A method may be just its name; a setup is called after its model."""
+        """Let a method be just its name, and call a setup without a name after its model."""
         if isinstance(values, dict) and all(isinstance(values.get(k, []), list) for k in ("methods", "setups")):
             values = dict(values)
             values["methods"] = [{"name": m} if isinstance(m, str) else m for m in values.get("methods", [])]
@@ -178,25 +187,27 @@ class Board(BaseModel):
 
     @property
     def rows(self) -> tuple[Entry | ExternalEntry, ...]:
+        """Return the rows: methods, then networks that were trained elsewhere."""
         return (*self.methods, *self.loaded)
 
     @property
     def settings(self) -> dict[str, dict[str, Any]]:
-        """Options of the suites."""
+        """Return the options of the suites."""
         return parse_settings(self.set)
 
-    def weights(self, column: Column) -> dict[tuple[str, str], float]:
-        """What the column is the mean of: (setup, condition) → weight, summing to 1."""
+    def weights(self, column: Column) -> dict[tuple[str, str], Fraction]:
+        """Return what the column is the mean of: (setup, condition) → weight, summing to 1."""
         if column.conditions:
             setup = column.setup or self.setups[0].name
-            return {(setup, c): 1 / len(column.conditions) for c in column.conditions}
-        total: dict[tuple[str, str], float] = {}
+            return dict.fromkeys(((setup, c) for c in column.conditions), Fraction(1, len(column.conditions)))
+        total: dict[tuple[str, str], Fraction] = {}
         for name in column.mean_of:
             for key, weight in self.weights(self.column(name)).items():
-                total[key] = total.get(key, 0) + weight / len(column.mean_of)
+                total[key] = total.get(key, Fraction(0)) + weight / len(column.mean_of)
         return total
 
     def column(self, name: str) -> Column:
+        """Return the column called ``name``."""
         return next(c for c in self.columns if c.name == name)
 
 
@@ -207,18 +218,18 @@ DEMO = "demo"
 
 
 def available() -> list[str]:
-    """Names of the boards, ``table2`` before ``table10``."""
+    """Return the names of the boards, ``table2`` before ``table10``."""
     return sorted(packaged_toml(__package__), key=lambda name: re.sub(r"\d+", lambda digits: digits[0].zfill(9), name))
 
 
 def record_name(name: str, recipe: str | None = None) -> str:
-    """What the records and the page of a board are called: those of a short schedule apart from the paper's."""
+    """Return the name of a board's records and page, which differs between recipes."""
     own = Path(name).stem if name.endswith(".toml") else name
     return own if recipe is None else f"{own}-{Path(recipe).stem}"
 
 
 def load(name: str, recipe: str | None = None) -> Board:
-    """The board called ``name``, or the TOML file at that path, with another recipe if one is given.
+    """Return the board called ``name``, or the TOML file at that path, with another recipe if one is given.
 
     ``recipe`` is a name, a TOML file, or ``quick``: then every setup takes the quick variant of its own. The board
     called ``NAME-quick`` is ``NAME`` with quick recipes.
@@ -234,7 +245,7 @@ def load(name: str, recipe: str | None = None) -> Board:
 
 
 def with_recipe(board: Board, recipe: str) -> Board:
-    """``board`` on another schedule, which its page then says."""
+    """Return ``board`` with another schedule, named in its title."""
     setups = []
     for setup in board.setups:
         other = setup.recipe.removesuffix("-paper").removesuffix(QUICK) + QUICK if recipe == "quick" else recipe

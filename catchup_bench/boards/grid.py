@@ -80,6 +80,8 @@ def external_job(board: Board, entry: ExternalEntry) -> Job:
             sha256=entry.sha256,
             dataset=DatasetSpec(name=setup.dataset, fraction=1.0),
             model=model,
+            normalise=entry.normalise,
+            weights=entry.weights,
         )
     except ValidationError as err:
         raise UsageError(f"{entry.label}: {one_line(err)}") from None

@@ -10,7 +10,7 @@ import typer
 from .options import DataDir, Device, DryRun, Engine, Json, ModelName, Runs, Set, Threads, Variant, Width, show
 
 if TYPE_CHECKING:
-    from ..evaluation.subject import EvaluatedModel
+    from ..evaluation.evaluated_model import EvaluatedModel
     from ..records.record import Outcome
 
 
@@ -28,6 +28,23 @@ def evaluate(
     model: ModelName = None,
     width: Width = None,
     variant: Variant = None,
+    normalise: Annotated[
+        str | None,
+        typer.Option(
+            help="Constants by which the checkpoint's images are normalised: dataset, imagenet, cifar10, cifar100, "
+            "half, none, or MEAN,STD (two numbers or six, for images in [0,1])."
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Which weights of several in the checkpoint, such as state_dict_ema.")
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of the checkpoint's outputs: a line per class of the dataset with the index of its output, or "
+            "a line per output with the name of its class."
+        ),
+    ] = None,
     set_: Set = [],  # noqa: B006
     runs: Runs = Path("runs"),
     data_dir: DataDir = None,
@@ -41,13 +58,14 @@ def evaluate(
 
     With --slice, n machines take a part each. Where they share no folder of runs, merge brings the parts together.
     """
-    from ..evaluation.slices import Slice
+    from ..system.slices import Slice
 
     part = Slice.parse(slice_)
     from .. import data
     from ..engines import choose_engine
+    from ..errors import UsageError
     from ..evaluation.evaluate import evaluate, select_runs
-    from ..evaluation.subject import model_of_checkpoint, trained_model
+    from ..evaluation.evaluated_model import Choices, model_of_checkpoint, trained_model
     from ..plugins import parse_settings
     from ..records.outcomes import lacking_in, read_stored
     from ..runs.folder import read_run
@@ -63,19 +81,23 @@ def evaluate(
     suites = make_suites(suite, settings)
     where = choose_device(device)
     engine = choose_engine(engine, where)
-    subjects: list[tuple[Path, str, Callable[[], EvaluatedModel]]]
+    models: list[tuple[Path, str, Callable[[], EvaluatedModel]]]
+    choices = Choices(normalise=normalise, weights=weights, classes=classes)
     if checkpoint is None:
+        if choices != Choices():
+            raise UsageError("--normalise, --weights and --classes are for a --checkpoint: a run has its own")
         folders, left_out = select_runs(runs, which, suites, data_dir, part)
         typer.echo("".join(f"{line}\n" for line in left_out), err=True, nl=False)
-        subjects = [(f, read_run(f).dataset.name, functools.partial(trained_model, f, where)) for f in folders]
+        models = [(f, read_run(f).dataset.name, functools.partial(trained_model, f, where)) for f in folders]
     else:
         spec = model_spec(model, width, variant, data.get(dataset)) if model and dataset else None
-        subject = model_of_checkpoint(checkpoint, spec, dataset, runs, data_dir, where)
-        subjects = [(subject.folder, subject.dataset, lambda: subject)]
-    resolved = {folder: resolve_suites(suites, of, data_dir) for folder, of, _ in subjects}
+        external = model_of_checkpoint(checkpoint, spec, dataset, runs, data_dir, where, choices)
+        typer.echo("".join(f"{line}\n" for line in external.notes), err=True, nl=False)
+        models = [(external.folder, external.dataset, lambda: external)]
+    resolved = {folder: resolve_suites(suites, of, data_dir) for folder, of, _ in models}
     todo = {folder: lacking_in(folder, found, part) for folder, found in resolved.items()}
     if dry_run:
-        for _, _, make in subjects:
+        for _, _, make in models:
             make()
         lacking = {str(folder): [c for found in by_suite.values() for c in found] for folder, by_suite in todo.items()}
         if as_json:
@@ -84,7 +106,7 @@ def evaluate(
     outcomes: dict[Path, dict[str, Outcome]] = {}
     with EvaluationBar("evaluating", quiet=as_json) as bar:
         bar.begin([(n, s.passes(c)) for f, by in todo.items() for n, s in resolved[f].items() for c in by[n]])
-        for folder, _, make in subjects:
+        for folder, _, make in models:
             outcomes[folder] = evaluate(
                 make(), resolved[folder], device=where, data_dir=data_dir, part=part, engine=engine,
                 progress=bar, threads=threads,

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ..system.progress import NoProgress
+from ..system.progress import Measured, NoProgress
 
 if TYPE_CHECKING:
     from ..boards.grid import Job
-    from ..records.record import Outcome
 
 PLAIN_SECONDS = 10.0
 
@@ -121,7 +120,7 @@ class EvaluationBar(Bar, NoProgress):
         if not passes:
             self.say(f"{self.title}: nothing missing")
 
-    def condition(self, name: str, outcome: "Outcome") -> None:
+    def condition(self, name: str, outcome: Measured) -> None:
         now, suite = time.monotonic(), outcome.suite
         self.took[suite] += now - self.since
         self.since = now

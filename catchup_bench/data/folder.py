@@ -45,6 +45,7 @@ def folder_dataset(path: str) -> Dataset:
     return Dataset(
         load=load,
         num_classes=len(folder.classes),
+        class_names=lambda _: folder.classes,
         size=size,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,

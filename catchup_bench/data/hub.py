@@ -38,6 +38,7 @@ def hub_dataset(text: str) -> Dataset:
     return Dataset(
         load=lambda split, folder: hub.images(split),
         num_classes=hub.part(split).features[hub.label].num_classes,
+        class_names=lambda _: list(hub.part(split).features[hub.label].names),
         size=first.height,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),

@@ -91,6 +91,7 @@ DATASETS = {
         fetch=lazily("tiny.fetch_tiny"),
         num_classes=200,
         classes=lazily("tiny.class_count"),
+        class_names=lazily("tiny.class_names"),
         size=64,
         mean=CIFAR_MEAN,  # as in the released code of AlignMixup
         std=CIFAR_STD,

@@ -23,9 +23,10 @@ from ..system.files import sweep, write_json
 from ..system.hardware import captures, exact_products
 from ..system.progress import NoProgress, Progress
 from ..system.provenance import describe, stamp
+from ..system.slices import WHOLE, Slice
 from ..system.threads import choose_threads, computing_with
-from .slices import WHOLE, Slice
-from .subject import EvaluatedModel
+from .evaluated_model import EvaluatedModel
+from .outputs import classes_of
 
 
 def evaluate(
@@ -121,11 +122,12 @@ def choose_batch_size(images: data.Images) -> int:
 
 
 def check_logits(context: Context) -> None:
-    """Refuse a network whose outputs cannot be ranked."""
+    """Raise :class:`UsageError` when the network does not have one output for each class, and :class:`RunFailed` when
+    its outputs are not finite."""
     with torch.inference_mode(), evaluation_mode(context.net):
         probe = context.net(torch.zeros(2, 3, *context.images.x.shape[1:3], device=context.device))
-    classes = int(context.images.y.max()) + 1
-    if probe.ndim != 2 or probe.shape[1] < classes:
+    classes, _ = classes_of(context.dataset, context.data_dir)
+    if probe.ndim != 2 or probe.shape[1] != classes:
         raise UsageError(
             f"the model has outputs of shape {tuple(probe.shape)}; {context.dataset} has {classes} classes"
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..boards import Board, Setup
 from ..boards.grid import jobs_of
+from ..records.results_folder import cost_file
 from ..runs.run import ExternalNetwork, Run
 from ..system.files import read_json, write_json
 from .job import Workspace
@@ -54,7 +55,7 @@ def measure_costs(
     for setup in board.setups:
         mine = [(j.label, j.run) for j in jobs if j.setup == setup.name]
         runs = {label: run for label, run in mine if isinstance(run, Run) and run.seed == board.seeds[0]}
-        path = workspace.results / setup.name / "cost.json"
+        path = cost_file(workspace.results, setup.name)
         known = read_json(path, "cost record")["methods"] if path.exists() else {}
         if "baseline" not in runs or runs.keys() <= known.keys():
             continue

@@ -14,6 +14,7 @@ from ..boards import Board
 from ..boards.grid import Job
 from ..errors import OutOfTime, RunFailed
 from ..records.record import Record, read_record, write_record
+from ..records.results_folder import board_folder, failure_file
 from ..runs.folder import RunFolder
 from ..runs.run import ExternalNetwork
 from ..system.files import read_json, write_json
@@ -35,7 +36,7 @@ class Workspace:
 
     @property
     def results(self) -> Path:
-        return self.root / "leaderboards" / "results" / self.board
+        return board_folder(self.root, self.board)
 
 
 class BoardProgress(Protocol):
@@ -91,7 +92,7 @@ def do_job(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, 
     """Train and evaluate one job in this process; return the seconds it took. Raises :class:`OutOfTime` when
     ``progress`` asks to stop."""
     from ..evaluation.evaluate import evaluate
-    from ..evaluation.subject import model_of_external, trained_model
+    from ..evaluation.evaluated_model import model_of_external, trained_model
     from ..suites import make_suites, resolve_suites
     from ..system.hardware import choose_device
     from ..training.loop import train
@@ -128,8 +129,7 @@ def do_job(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, 
 
 def job_failure_file(workspace: Workspace, job: Job) -> Path:
     """Beside the job's record: that its training failed, as :func:`catchup_bench.training.loop.fail` tells it."""
-    path = workspace.results / job.path
-    return path.with_name(f"failed-{path.name}")
+    return failure_file(workspace.results / job.path)
 
 
 def has_failed(workspace: Workspace, job: Job) -> bool:

@@ -7,8 +7,8 @@ from pathlib import Path
 from ..boards import Board, load
 from ..boards.grid import Job, jobs_of
 from ..errors import RunFailed
-from ..leaderboard.pages import write_pages
-from ..leaderboard.table import Table, make_table
+from ..leaderboard.pages import make_pages
+from ..leaderboard.table import Table
 from . import selection
 from .costs import known_costs, measure_costs
 from .executor import Executor
@@ -81,5 +81,5 @@ def run_board(work: BoardWork, executor: Executor, progress: BoardProgress, unti
         failure = err  # the page says which run failed
     if not left:
         measure_costs(work.board, work.workspace, progress.say, executor.measure_cost)
-    files = write_pages(work.workspace.root, work.name, work.recipe)
-    return BoardResult(make_table(work.board, work.workspace.results), files, left, failure)
+    pages = make_pages(work.workspace.root, work.name, work.recipe)
+    return BoardResult(pages.tables[work.workspace.board], pages.write(), left, failure)

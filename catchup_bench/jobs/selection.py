@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..boards import Board
 from ..boards.grid import Job
 from ..errors import UsageError, pick
-from ..evaluation.slices import WHOLE, Slice
+from ..system.slices import WHOLE, Slice
 
 KEYS = ("method", "seed", "setup")
 

@@ -1,45 +1,58 @@
-"""What a table says, in sentences and beside the paper's numbers: made from the records alone, like the table."""
+"""State in sentences what a table shows, and compare it with the paper's numbers: from the records alone."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import combinations
 
 from ..boards import Column, paper
 from . import statistics
-from .table import Row, Table
+from .table import BASELINE, Row, Table
 
 
 @dataclass(frozen=True)
 class Beside:
-    """A value of ours beside the printed one, and whether that lies inside our 95 % interval over seeds (``None``
-    where one seed gives no interval)."""
+    """A value of ours, the printed one, and the 95 % prediction interval for as many further runs of our method as the
+    paper averaged (``None`` where one seed gives no interval)."""
 
-    ours: float
-    printed: float
-    inside: bool | None
+    ours: Fraction
+    printed: Fraction
+    interval: tuple[Fraction, Fraction] | None
 
     @property
-    def difference(self) -> float:
+    def difference(self) -> Fraction:
+        """Return ours − printed."""
         return self.ours - self.printed
+
+    @property
+    def inside(self) -> bool | None:
+        """Return whether the printed value lies in the interval."""
+        return None if self.interval is None else self.interval[0] <= self.printed <= self.interval[1]
 
 
 def beside(t: Table, row: Row, column: Column) -> Beside | None:
-    """``None`` where the paper or the records have no value."""
-    printed = paper.column(column.paper).rows.get(_printed_name(t, row.label))
+    """Return a row's value beside the printed one; ``None`` where the paper or the records have no value."""
+    of_paper = paper.column(column.paper)
+    printed = of_paper.rows.get(_printed_name(t, row.label))
     if printed is None or column.name not in row.values:
         return None
-    mean, std, n = row.values[column.name]
-    found = statistics.interval(mean, std, n)
-    return Beside(mean, printed, None if found is None else found[0] <= printed <= found[1])
+    ours = row.values[column.name]
+    return Beside(ours.mean, _exact(printed), statistics.prediction(ours, of_paper.runs))
 
 
 def beside_cost(t: Table, row: Row) -> Beside | None:
-    """Both relative to the baseline."""
+    """Return a row's cost beside the printed one, both relative to the baseline."""
     times = paper.column(t.board.cost_paper).rows
-    printed, base = times.get(_printed_name(t, row.label)), times.get("baseline")
-    if row.cost is None or printed is None or not base:
+    printed, base = times.get(_printed_name(t, row.label)), times.get(BASELINE)
+    if row.cost is None or not math.isfinite(row.cost) or printed is None or not base:
         return None
-    return Beside(row.cost, printed / base, None)
+    return Beside(_exact(row.cost), _exact(printed) / _exact(base), None)
+
+
+def _exact(value: float) -> Fraction:
+    """Return the decimal number that ``value`` is written as."""
+    return Fraction(str(value))
 
 
 def _printed_name(t: Table, label: str) -> str:
@@ -47,32 +60,37 @@ def _printed_name(t: Table, label: str) -> str:
 
 
 def sentences(t: Table) -> list[str]:
-    """Which differences are real, and where the paper's order holds; nothing when nothing was run."""
-    if t.board.rank not in t.rankings:
+    """Return which differences are real, and where the paper's order holds; nothing when nothing was run."""
+    if t.ranking is None:
         return []
-    found = [*_against_baseline(t)]
+    texts = [*_against_baseline(t)]
     for column in t.board.columns:
         if column.paper and column.name in t.rankings:
-            found += _against_paper(t, column, t.rankings[column.name])
-    return found
+            texts += _against_paper(t, column, t.rankings[column.name])
+    return texts
 
 
 def _against_baseline(t: Table) -> Iterator[str]:
-    ranking = t.rankings[t.board.rank]
-    order = list(ranking.rank)
-    if "baseline" not in order or len(order) < 2:
+    ranked = {row.label: row for row in t.rows if row.rank is not None}
+    if BASELINE not in ranked or len(ranked) < 2:
         return
-    at = order.index("baseline")
-    apart = {name for name in order if name != "baseline" and ranking.separable(name, "baseline")}
-    better, worse = [n for n in order[:at] if n in apart], [n for n in order[at:] if n in apart]
-    same = [n for n in order if n != "baseline" and n not in apart]
-    parts = [(better, "better than"), (worse, "worse than"), (same, "not separable from")]
-    text = "; ".join(f"{', '.join(names)} {how} the baseline" for names, how in parts if names)
-    yield f"By {t.board.rank}, with the test of the tiers: {text}."
+    compared = {label: row.against for label, row in ranked.items() if row.against is not None}
+    if not compared:
+        yield f"By {t.board.rank}, nothing is said against the baseline: that needs two seeds or more of both."
+        return
+    ends = {"better": "better than it", "worse": "worse than it", "not separable": "not separable from it"}
+    parts = []
+    for verdict, words in ends.items():
+        if names := [label for label, against in compared.items() if against.verdict == verdict]:
+            parts.append(f"{', '.join(names)} {words}")
+    if untested := [label for label in ranked if label not in compared and label != BASELINE]:
+        parts.append(f"{', '.join(untested)} not compared, with one seed")
+    count = f"{len(compared)} comparison{'s' * (len(compared) > 1)}"
+    yield f"By {t.board.rank}, in {count} with the baseline at once: {'; '.join(parts)}."
 
 
 def _against_paper(t: Table, column: Column, ranking: statistics.Ranking) -> Iterator[str]:
-    """How many pairs stand as the paper has them, and which of those that can be told apart here do not."""
+    """Yield how many pairs stand as the paper has them, and which of those that are separable here do not."""
     printed = paper.column(column.paper).rows
     sign = 1 if column.metric == "error" else -1
     value = {label: printed.get(_printed_name(t, label)) for label in ranking.rank}

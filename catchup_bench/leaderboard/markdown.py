@@ -1,4 +1,4 @@
-"""A table as markdown, written to ``leaderboards/`` and between the markers of the README, and checked there."""
+"""Write a table as markdown: a board's page, the README's excerpt and the index of all boards."""
 
 import re
 from collections.abc import Mapping
@@ -7,30 +7,43 @@ from .. import boards
 from ..boards import Column
 from ..records.attack_checks import LEGEND
 from . import findings
-from .table import Table, best_tier, record_count
+from .table import Row, Table, best_tier, record_count
 from .wording import BESIDE, column_header, how_to_read, paper_columns, paper_notes, paper_table, row_texts, setup_texts
 
 INDEX_HEAD = ["| board | what it answers | best tier | runs | hardware |", "| :-- | :-- | :-- | --: | :-- |"]
 
 
-def table_line(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def table_line(texts: list[str]) -> str:
+    """Return a line of a markdown table."""
+    return "| " + " | ".join(texts) + " |"
 
 
-def markdown_table(t: Table, columns: list[Column]) -> str:
-    """Best first. The ranking column is bold in the first row only when no other method shares its tier."""
-    head = ["tier", "rank", "method", *map(column_header, columns), "cost", "n", "state"]
-    alone = bool(t.rows[0].tier) and sum(set(r.tier) & set(t.rows[0].tier) != set() for r in t.rows) == 1
-    lines = [table_line(head), table_line([":-:", ":-:", ":--", *["--:"] * len(columns), "--:", "--:", ":-:"])]
+def markdown_table(t: Table, columns: list[Column], *, state: bool = True) -> str:
+    """Return the table, best first, with the given columns of values, and with that of the ``state`` or without.
+
+    The ranking column is bold in the first row only when that method differs from every other.
+    """
+    head = ["tier", "rank", "method", "vs baseline", *map(column_header, columns), "cost", "n", "state"]
+    align = [":-:", ":-:", ":--", "--:", *["--:"] * len(columns), "--:", "--:", ":-:"]
+    end = None if state else -1
+    lines = [table_line(head[:end]), table_line(align[:end])]
     for i, row in enumerate(t.rows):
-        lines.append(table_line(row_texts(row, columns, t.board.rank if i == 0 and alone else None)))
+        texts = row_texts(t, row, columns, t.board.rank if i == 0 and _alone(t, row) else None)
+        lines.append(table_line(texts[:end]))
     if any(c.name in row.doubts for row in t.rows for c in columns):
         lines += ["", f"{LEGEND}."]
     return "\n".join(lines)
 
 
+def _alone(t: Table, row: Row) -> bool:
+    ranking = t.ranking
+    if ranking is None or row.label not in ranking.rank or len(ranking.rank) < 2:
+        return False
+    return all(ranking.separable(row.label, other) for other in ranking.rank if other != row.label)
+
+
 def board_page(name: str, t: Table) -> str:
-    """The whole markdown page of a board."""
+    """Return the whole markdown page of a board."""
     return "\n".join(
         [
             f"# {t.board.title}",
@@ -54,12 +67,13 @@ def board_page(name: str, t: Table) -> str:
 
 
 def findings_section(t: Table) -> list[str]:
-    said = findings.sentences(t)
-    return ["## What the numbers say", "", *[f"- {text}" for text in said], ""] if said else []
+    """Return the lines that say which differences are real."""
+    texts = findings.sentences(t)
+    return ["## What the numbers say", "", *[f"- {text}" for text in texts], ""] if texts else []
 
 
 def paper_section(t: Table) -> list[str]:
-    """Ours beside the printed value, for every column that has one."""
+    """Return the lines with ours beside the printed value, for every column that has one."""
     if not paper_columns(t):
         return []
     head, *rows = paper_table(t)
@@ -77,6 +91,7 @@ def paper_section(t: Table) -> list[str]:
 
 
 def protocol_section(t: Table) -> list[str]:
+    """Return the lines with the setups, and what the runs had in common."""
     lines = [f"- **{name}**: {text}" for name, text in setup_texts(t)]
     return [
         "## Protocol",
@@ -87,23 +102,24 @@ def protocol_section(t: Table) -> list[str]:
 
 
 def excerpt(name: str, t: Table) -> str:
-    """For the README: the first columns of errors, as many as fit a page."""
-    shown = [c for c in t.board.columns if c.metric == "error"][:6]
+    """Return the README's table: the ranking column and the first other one of errors."""
+    ranked = t.board.column(t.board.rank)
+    shown = [ranked, *[c for c in t.board.columns if c.metric == "error" and c is not ranked][:1]]
     return (
-        markdown_table(t, shown)
+        markdown_table(t, shown, state=False)
         + f"\n\nAll columns and the protocol: [leaderboards/{name}.md](leaderboards/{name}.md)."
     )
 
 
 def between(text: str, marker: str, content: str) -> str:
-    """``text`` with ``content`` between the markers called ``marker``; unchanged when it has none."""
+    """Return ``text`` with ``content`` between the markers called ``marker``; unchanged when it has none."""
     begin, end = f"<!-- BEGIN {marker} -->", f"<!-- END {marker} -->"
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     return pattern.sub(lambda _: f"{begin}\n{content}\n{end}", text)
 
 
 def index_section(tables: Mapping[str, Table]) -> str:
-    """Markdown: a line per board of ``tables``, then the boards without any record."""
+    """Return a line per board of ``tables``, then the boards without any record."""
     lines = [*INDEX_HEAD, *[index_line(name, t) for name, t in tables.items()]]
     waiting = [name for name in boards.available() if name not in tables and name != boards.DEMO]
     if waiting:
@@ -115,6 +131,7 @@ def index_section(tables: Mapping[str, Table]) -> str:
 
 
 def index_line(name: str, t: Table) -> str:
+    """Return a board's line of the index."""
     best = ", ".join(row.label for row in best_tier(t)) or "no tiers"
     hardware = "; ".join(t.facts["device"])
     shown = [f"[{t.board.title}]({name}.md)", t.board.question, best, str(record_count(t)), hardware]

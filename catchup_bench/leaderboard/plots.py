@@ -1,5 +1,5 @@
-"""Plots of a table as SVG for a page: intervals, and error against cost. Drawn by matplotlib in colours that stand for
-the page's own, so that they follow its theme; the same table gives the same bytes."""
+"""Draw a table as SVG for a page: intervals, and error against cost. matplotlib draws in colours that stand for the
+page's own, so that they follow its theme; the same table gives the same bytes."""
 
 import io
 import math
@@ -7,8 +7,9 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from html import escape
 from typing import Any
+
+from markupsafe import Markup, escape
 
 from ..errors import UsageError
 from . import statistics
@@ -26,13 +27,22 @@ THEME = {INK: "ink", MUTED: "muted", LINE: "line", BEST: "best", BASE: "base"}
 LONGEST = 22
 """Letters of a label that are shown."""
 
+SVG = Markup(
+    '<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-labelledby="{name}-title">'
+    '<title id="{name}-title">{title}</title>{body}'
+)
+"""Escapes what is put into it."""
+
 GAP = 8
 """Pixels between what is drawn and a label."""
 
 
 @contextmanager
 def drawing() -> Iterator[Any]:
-    """matplotlib with the settings of every plot, whatever its user has set. Raises :class:`UsageError` without it."""
+    """Yield matplotlib with the settings of every plot, whatever its user has set.
+
+    Raises :class:`UsageError` without matplotlib.
+    """
     try:
         import matplotlib
         import matplotlib.figure
@@ -62,12 +72,12 @@ def drawing() -> Iterator[Any]:
         yield matplotlib
 
 
-def intervals(t: Table, prefix: str) -> str:
-    """The ranking column of every method that has it, best first, with its 95 % t interval over seeds; a dashed line
-    at the baseline. Empty where there is nothing to draw."""
+def intervals(t: Table, prefix: str) -> Markup:
+    """Draw the ranking column of every method that has it, best first, with its 95 % t interval over seeds, and a
+    dashed line at the baseline. Returns an empty string where there is nothing to draw."""
     rows = [row for row in t.rows if t.board.rank in row.values]
     if not rows:
-        return ""
+        return Markup()
     with drawing() as matplotlib:
         figure, axes = canvas(matplotlib, len(rows) * ROW + FOOT + MARGIN)
         labels = [short(row.label) for row in rows]
@@ -75,9 +85,10 @@ def intervals(t: Table, prefix: str) -> str:
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         for at, row in enumerate(rows):
-            (mean, std, n), colour = row.values[t.board.rank], colour_of(t, row)
-            if (span := statistics.interval(mean, std, n)) is not None:
-                axes.plot(span, [at, at], color=colour, linewidth=2, solid_capstyle="round")
+            value, colour = row.values[t.board.rank], colour_of(t, row)
+            mean = float(value.mean)
+            if (span := statistics.interval(value)) is not None:
+                axes.plot([float(end) for end in span], [at, at], color=colour, linewidth=2, solid_capstyle="round")
             axes.plot([mean], [at], marker_of(row), color=colour, markersize=6)
             if row.label == "baseline":
                 axes.axvline(mean, color=BASE, linewidth=1, linestyle=(0, (4, 3)), zorder=0.5)
@@ -88,14 +99,15 @@ def intervals(t: Table, prefix: str) -> str:
         return svg(figure, f"{prefix}-intervals", f"{t.board.title}: {t.board.rank} with its 95 % interval, best first")
 
 
-def against_cost(t: Table, prefix: str) -> str:
-    """The ranking column against the relative time of a step; empty where fewer than two methods have both."""
+def against_cost(t: Table, prefix: str) -> Markup:
+    """Draw the ranking column against the relative time of a step. Returns an empty string where fewer than two methods
+    have both."""
     rows = [r for r in t.rows if t.board.rank in r.values and r.cost and math.isfinite(r.cost) and r.cost > 0]
     if len(rows) < 2:
-        return ""
+        return Markup()
     with drawing() as matplotlib:
         figure, axes = canvas(matplotlib, max(300, len(rows) * ROW + FOOT + MARGIN))
-        costs, means = [float(r.cost or 0) for r in rows], [r.values[t.board.rank][0] for r in rows]
+        costs, means = [float(r.cost or 0) for r in rows], [float(r.values[t.board.rank].mean) for r in rows]
         for row, x, y in zip(rows, costs, means, strict=True):
             axes.plot([x], [y], marker_of(row), color=colour_of(t, row), markersize=7)
         if max(costs) > 2 * min(costs):
@@ -117,26 +129,29 @@ def against_cost(t: Table, prefix: str) -> str:
 
 
 def ranking_column(t: Table) -> str:
+    """Return the header of the ranking column."""
     return column_header(t.board.column(t.board.rank))
 
 
 def colour_of(t: Table, row: Row) -> str:
+    """Return the colour of a method: the baseline's, the first tier's, or that of the others."""
     if row.label == "baseline":
         return BASE
     return BEST if row in best_tier(t) else MUTED
 
 
 def marker_of(row: Row) -> str:
-    """Another shape too: colour alone says nothing to some readers."""
+    """Return the marker of a method: another shape, as colour alone says nothing to some readers."""
     return "D" if row.label == "baseline" else "o"
 
 
 def short(label: str) -> str:
+    """Return ``label``, cut to :data:`LONGEST` letters."""
     return label if len(label) <= LONGEST else label[: LONGEST - 1] + "…"
 
 
 def canvas(matplotlib: Any, height: float) -> tuple[Any, Any]:
-    """A figure of :data:`WIDTH` by ``height`` px, at 72 dpi: its points are pixels."""
+    """Return a figure of :data:`WIDTH` by ``height`` px, at 72 dpi: its points are pixels."""
     figure = matplotlib.figure.Figure(figsize=(WIDTH / 72, height / 72), dpi=72, facecolor="none")
     axes = figure.add_subplot(facecolor="none")
     axes.spines[["top", "right"]].set_visible(False)
@@ -151,7 +166,7 @@ def fit(axes: Any, left: float, foot: float, rest: float = MARGIN + 6) -> None:
 
 
 def sizes(figure: Any, labels: Sequence[str]) -> list[tuple[float, float]]:
-    """Width and height in px of each label, in the font that ships with matplotlib, which is a wide one."""
+    """Return width and height in px of each label, in the font that ships with matplotlib, which is a wide one."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     renderer = FigureCanvasAgg(figure).get_renderer()
@@ -174,35 +189,29 @@ def label_points(axes: Any, labels: list[str], points: list[tuple[float, float]]
 
 
 def column(wanted: Sequence[float], height: float, low: float, high: float) -> list[float]:
-    """The middles of boxes ``height`` high, one above the other between ``low`` and ``high``, as near as can be to the
-    ``wanted`` ones, which rise."""
-    from sklearn.isotonic import isotonic_regression
+    """Return the middles of boxes ``height`` high, one above the other between ``low`` and ``high``, as near as can be
+    to the ``wanted`` ones, which rise."""
+    from scipy.optimize import isotonic_regression
 
     steps = [k * height for k in range(len(wanted))]
-    free = isotonic_regression(
-        [y - step for y, step in zip(wanted, steps, strict=True)],
-        y_min=low + height / 2,
-        y_max=high - height / 2 - steps[-1],
-    )
-    return [float(y) + step for y, step in zip(free, steps, strict=True)]
+    free = isotonic_regression([y - step for y, step in zip(wanted, steps, strict=True)]).x
+    least, most = low + height / 2, high - height / 2 - steps[-1]
+    return [min(max(float(y), least), most) + step for y, step in zip(free, steps, strict=True)]
 
 
-def svg(figure: Any, name: str, title: str) -> str:
-    """The figure as an element of a page: ids of its own, a title for those who do not see it, the page's colours and
-    fonts, nothing that names another place."""
+def svg(figure: Any, name: str, title: str) -> Markup:
+    """Return the figure as an element of a page: ids of its own, a title for those who do not see it, the page's
+    colours and fonts, nothing that names another address."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     body = out.getvalue()
     body = body[body.index(">", body.index("<svg")) + 1 :]
     for unwanted in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r"<!--.*?-->"):
         body = re.sub(unwanted, "", body, flags=re.DOTALL)
-    body = re.sub(r'\bid="', f'id="{name}-', body)
-    body = re.sub(r'xlink:href="#', f'href="#{name}-', body)
-    body = re.sub(r"url\(#", f"url(#{name}-", body)
+    own = escape(name)
+    for reference, kept in ((r'\bid="', 'id="'), (r'xlink:href="#', 'href="#'), (r"url\(#", "url(#")):
+        body = re.sub(reference, f"{kept}{own}-".replace("\\", r"\\"), body)
     body = re.sub(r"(fill|stroke): (#(?:0[1-5]){3})\b", lambda m: f"{m[1]}: var(--{THEME[m[2]]})", body)
     body = re.sub(r"font(-\w+)?: [^;\"]*;? ?", "", body)
     height = round(figure.get_figheight() * 72)
-    return (
-        f'<svg class="plot" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="{name}-title">'
-        f'<title id="{name}-title">{escape(title)}</title>{body.strip()}'
-    )
+    return SVG.format(width=WIDTH, height=height, name=name, title=title, body=Markup(body.strip()))

@@ -1,39 +1,62 @@
-"""Rows of a leaderboard from a board and its records: a pure function, without torch and without a clock."""
+"""Compute the rows of a leaderboard from a board and its records: a pure function, without torch and a clock."""
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..boards import BY_IMAGE, Board, Column
 from ..boards.grid import job_digest, jobs_of
 from ..errors import UsageError, VerificationFailed
 from ..records.attack_checks import suspicions
 from ..records.record import Outcome, Record, read_record
-from ..records.results_folder import kept_level
+from ..records.results_folder import (
+    cost_file,
+    failures_of_board,
+    kept_level,
+    record_of_failure,
+    record_path,
+    record_place,
+    records_of_board,
+)
 from ..system.files import read_json
 from . import statistics
+from .statistics import AgainstBaseline, Images, Ranking, Scores, Summary, WeightedError
 
 OOD = {"fpr95": "fpr95_closest", "auroc": "auroc", "aupr": "aupr_out"}
 """Metric of a column → its name in an outcome of the suite ``ood``."""
 
+BASELINE = "baseline"
+"""Label of the row that the others are compared with."""
+
+Key = tuple[str, str]
+"""Setup and condition."""
+
+Records = dict[str, dict[str, dict[int, Record]]]
+"""Label → setup → seed → record."""
+
 
 @dataclass(frozen=True)
 class Row:
-    """One method. ``values`` are (mean, standard deviation over seeds, number of seeds) per column that was run, in
-    percent; ``n`` the seeds of the ranking column, or the most of any when that one was not run; ``cost`` the time of a
-    training step relative to the baseline's; ``state`` the level of verification, 0 when nothing was run; ``doubts``
-    the columns with a suspicious outcome, and why; ``failed`` counts runs whose training failed; ``loaded`` is a
-    network that was not trained here; ``records`` are the paths, below the board's results, of those that count."""
+    """One method.
+
+    ``values`` are the summaries over seeds per column that was run, in percent; ``n`` the seeds of the ranking column,
+    or the most of any when that one was not run; ``against`` compares the errors of the ranking column with the
+    baseline's, ``None`` for the baseline and where either has one seed; ``cost`` is the time of a training step
+    relative to the baseline's; ``state`` the level of verification, 0 when nothing was run; ``doubts`` the columns with
+    a suspicious outcome, and why; ``failed`` counts runs whose training failed; ``loaded`` is a network that was not
+    trained here; ``records`` are the paths, below the board's results, of those that count.
+    """
 
     label: str
     n: int
-    values: dict[str, tuple[float, float, int]] = field(default_factory=dict)
+    values: dict[str, Summary] = field(default_factory=dict)
     tier: str = ""
     rank: tuple[int, int] | None = None
+    against: AgainstBaseline | None = None
     cost: float | None = None
     state: int = 0
     doubts: dict[str, list[str]] = field(default_factory=dict)
@@ -44,186 +67,219 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """``rankings``: of the ranking column, and of those that stand beside a column of the paper."""
+    """``rankings`` are those of the ranking column, and of the columns that stand beside one of the paper."""
 
     board: Board
     rows: list[Row]
-    rankings: dict[str, statistics.Ranking]
+    rankings: dict[str, Ranking]
     facts: dict[str, list[str]]
 
     @property
+    def ranking(self) -> Ranking | None:
+        """Return the ranking of the column that orders the rows; ``None`` when nothing was run."""
+        return self.rankings.get(self.board.rank)
+
+    @property
     def test(self) -> str:
-        ranking = self.rankings.get(self.board.rank)
-        return ranking.test if ranking else "no runs yet"
-
-
-def read_board_records(board: Board, folder: Path) -> dict[str, dict[str, dict[int, Record]]]:
-    """Records under ``results/<board>/``: label → setup → seed → record. One counts when it is of the board's own
-    protocol, not of an older one. Raises :class:`VerificationFailed` for one that contradicts itself."""
-    expected = {job.path: job.run.digest for job in jobs_of(board)}
-    found: dict[str, dict[str, dict[int, Record]]] = {}
-    for path in sorted(folder.glob("*/*/seed*.json")):
-        record = read_record(path)
-        place = path.relative_to(folder)
-        if expected.get(place) == job_digest(record):
-            setup, label = place.parts[:2]
-            found.setdefault(label, {}).setdefault(setup, {})[record.subject.seed] = record
-    return found
+        """Return the name of the test behind the tiers."""
+        return self.ranking.test if self.ranking else "no runs yet"
 
 
 def make_table(board: Board, folder: Path) -> Table:
-    """The table of ``board`` from the records in ``folder``, best first; methods without a record come last."""
-    found = read_board_records(board, folder)
-    check_same_images(board, found)
-    rankings = {}
+    """Return the table of ``board`` from the records in ``folder``, best first; methods without a record come last.
+
+    Raises :class:`VerificationFailed` for a record that contradicts itself or is of other test images than the rest.
+    """
+    expected = {job.path: job.run.digest for job in jobs_of(board)}
+    records = read_board_records(expected, folder)
+    check_same_images(records)
+    images = images_of(records)
+    values: dict[str, dict[str, Summary]] = {}
+    rankings: dict[str, Ranking] = {}
+    against: dict[str, AgainstBaseline] = {}
     for column in board.columns:
+        weights = board.weights(column)
+        seeds = {label: complete_seeds(board, setups, weights) for label, setups in records.items()}
+        chosen = {label: [outcomes_of(records[label], s, weights) for s in seeds[label]] for label in records}
+        chosen = {label: outcomes for label, outcomes in chosen.items() if outcomes}
+        if not chosen:
+            continue
+        mean = WeightedError({key: (weight, images[key]) for key, weight in weights.items()})
         if column.name == board.rank or (column.paper and column.metric in BY_IMAGE):
-            ranked = {
-                label: scores(board, setups, seeds, column.name)
-                for label, setups in found.items()
-                if (seeds := complete_seeds(board, setups, column))
-            }
-            if ranked:
-                rankings[column.name] = statistics.rank(ranked)
-    costs, failed = read_costs(board, folder), failures(board, folder)
-    rows = [
-        replace(
-            make_row(board, e.row, found.get(e.row, {}), rankings.get(board.rank), costs),
-            state=row_level(folder, e.row, found.get(e.row, {})),
-            failed=failed[e.row],
-            loaded=e in board.loaded,
-            records=paths(e.row, found.get(e.row, {})),
+            scores = column_scores(mean, chosen)
+            compared = statistics.Comparisons(scores)
+            rankings[column.name] = statistics.rank(scores, compared)
+            if column.name == board.rank:
+                against = statistics.against(scores, BASELINE, compared)
+        for label, outcomes in chosen.items():
+            summary = statistics.summarize(column_values(column, weights, mean, outcomes))
+            values.setdefault(label, {})[column.name] = summary
+    ranking, costs, failed = rankings.get(board.rank), read_costs(board, folder), failures(expected, folder)
+    needed = {c.name: frozenset(board.weights(c)) for c in board.columns}
+    rows = []
+    for entry in board.rows:
+        label, setups = entry.row, records.get(entry.row, {})
+        own = values.get(label, {})
+        ranked = ranking is not None and label in ranking.rank
+        paths = record_paths(folder, label, setups)
+        rows.append(
+            Row(
+                label,
+                n=own[board.rank].n if board.rank in own else max((v.n for v in own.values()), default=0),
+                values=own,
+                tier=ranking.tier[label] if ranking and ranked else "",
+                rank=ranking.rank[label] if ranking and ranked else None,
+                against=against.get(label),
+                cost=costs.get(label) if own else None,
+                state=min(map(kept_level, paths), default=0),
+                doubts=doubted(needed, setups) if own else {},
+                loaded=entry in board.loaded,
+                failed=failed[label],
+                records=tuple(path.relative_to(folder).as_posix() for path in paths),
+            )
         )
-        for e in board.rows
-    ]
-    used = [r for setups in found.values() for seeds in setups.values() for r in seeds.values()]
+    used = [r for setups in records.values() for seeds in setups.values() for r in seeds.values()]
     return Table(board, sorted(rows, key=partial(sort_key, board)), rankings, facts(used))
 
 
-def paths(label: str, setups: dict[str, dict[int, Record]]) -> tuple[str, ...]:
-    return tuple(f"{setup}/{label}/seed{seed}.json" for setup, seeds in setups.items() for seed in sorted(seeds))
+def read_board_records(expected: Mapping[Path, str], folder: Path) -> Records:
+    """Read and check the records in a board's ``folder``, each once.
+
+    ``expected`` maps the places of the board's grid to digests of runs: a record of another protocol is left out.
+    Raises :class:`VerificationFailed` for one that contradicts itself.
+    """
+    records: Records = {}
+    for path in records_of_board(folder):
+        record = read_record(path)
+        if expected.get(path.relative_to(folder)) == job_digest(record):
+            place = record_place(folder, path)
+            records.setdefault(place.label, {}).setdefault(place.setup, {})[record.subject.seed] = record
+    return records
 
 
-def failures(board: Board, folder: Path) -> Counter[str]:
-    """Runs per label whose training failed, in the board's own protocol and without a record."""
-    expected = {job.path: job.run.digest for job in jobs_of(board)}
-    found: Counter[str] = Counter()
-    for path in sorted(folder.glob("*/*/failed-seed*.json")):
-        record = path.with_name(path.name.removeprefix("failed-"))
-        place, told = record.relative_to(folder), read_json(path, "failure")
-        if isinstance(told, dict) and expected.get(place) == told.get("digest") is not None and not record.exists():
-            found[place.parts[1]] += 1
-    return found
-
-
-def make_row(
-    board: Board,
-    label: str,
-    setups: dict[str, dict[int, Record]],
-    ranking: statistics.Ranking | None,
-    costs: dict[str, float],
-) -> Row:
-    values = {}
-    for column in board.columns:
-        if seeds := complete_seeds(board, setups, column):
-            values[column.name] = (*summary(board, setups, seeds, column), len(seeds))
-    if not values:
-        return Row(label, 0)
-    doubts = doubted(board, setups)
-    n = values[board.rank][2] if board.rank in values else max(v[2] for v in values.values())
-    if ranking is None or label not in ranking.tier:
-        return Row(label, n, values, cost=costs.get(label), doubts=doubts)
-    return Row(label, n, values, ranking.tier[label], ranking.rank[label], costs.get(label), doubts=doubts)
-
-
-def row_level(folder: Path, label: str, setups: dict[str, dict[int, Record]]) -> int:
-    """The level of verification that all records of a row have reached; 0 where there is none."""
-    paths = [folder / setup / label / f"seed{seed}.json" for setup, by_seed in setups.items() for seed in by_seed]
-    return min(map(kept_level, paths), default=0)
-
-
-def sort_key(board: Board, row: Row) -> tuple[bool, bool, float, float, str]:
-    """Best first by the ranking column, then what was run only elsewhere, then what was not run."""
-    value = row.values.get(board.rank, (0.0,))[0]
-    worse = value if board.column(board.rank).metric == "error" else -value
-    return not row.values, board.rank not in row.values, worse, row.cost or 0, row.label
-
-
-def complete_seeds(board: Board, setups: dict[str, dict[int, Record]], column: Column) -> list[int]:
-    """Seeds with every condition that the column needs."""
-
-    def has(seed: int) -> bool:
-        return all(condition in _outcomes(setups, setup, seed) for setup, condition in board.weights(column))
-
-    return [seed for seed in board.seeds if has(seed)]
-
-
-def _outcomes(setups: dict[str, dict[int, Record]], setup: str, seed: int) -> dict[str, Outcome]:
-    record = setups.get(setup, {}).get(seed)
-    return record.outcomes if record else {}
-
-
-def check_same_images(board: Board, found: dict[str, dict[str, dict[int, Record]]]) -> None:
-    """Paired tests need the same test images and one protocol per column."""
-    seen: dict[tuple[str, str], tuple[str, str]] = {}
-    for label, setups in found.items():
+def check_same_images(records: Records) -> None:
+    """Raise :class:`VerificationFailed` unless a column has the same test images and one protocol in every row."""
+    seen: dict[Key, tuple[Any, ...]] = {}
+    for label, setups in records.items():
         for setup, by_seed in setups.items():
             for record in by_seed.values():
-                for condition, outcome in record.outcomes.items():
-                    this = (record.test_sha256, f"{outcome.n} {sorted(outcome.protocol.items())}")
+                for condition, o in record.outcomes.items():
+                    this = (record.test_sha256, o.n, o.protocol, o.values.get("index"))
                     if seen.setdefault((setup, condition), this) != this:
                         raise VerificationFailed(f"{label}, {condition}: other test images or protocol than other rows")
 
 
-def scores(
-    board: Board, setups: dict[str, dict[int, Record]], seeds: list[int], column: str
-) -> list[statistics.Scores]:
-    """One seeds×images array of error shares per setup of the column; their means add up to its error."""
-    blocks: dict[tuple[str, int], statistics.Scores] = {}
-    for (setup, condition), weight in board.weights(board.column(column)).items():
-        bits = np.stack([_outcomes(setups, setup, seed)[condition].array() for seed in seeds])
-        wrong = np.asarray(weight * ~bits, np.float64)
-        key = (setup, wrong.shape[1])
-        blocks[key] = blocks[key] + wrong if key in blocks else wrong
-    return list(blocks.values())
+def images_of(records: Records) -> dict[Key, Images]:
+    """Return which images each condition was measured on.
+
+    An outcome without an index is of the whole test set if it has as many images as the condition ``clean``, or as the
+    largest one where that was not evaluated; else its positions are unknown.
+    """
+    first: dict[Key, tuple[str, Outcome]] = {}
+    for setups in records.values():
+        for setup, by_seed in setups.items():
+            for record in by_seed.values():
+                for condition, outcome in record.outcomes.items():
+                    first.setdefault((setup, condition), (record.test_sha256, outcome))
+    whole: dict[str, int] = {}
+    for test_set, outcome in first.values():
+        whole[test_set] = max(outcome.n, whole.get(test_set, 0))
+    whole |= {test_set: o.n for (_, condition), (test_set, o) in first.items() if condition == "clean"}
+    images = {}
+    for key, (test_set, outcome) in first.items():
+        index = outcome.values.get("index")
+        known = index is not None or outcome.n == whole[test_set]
+        images[key] = Images(test_set, outcome.n, None if index is None else tuple(index), known)
+    return images
 
 
-def summary(
-    board: Board, setups: dict[str, dict[int, Record]], seeds: list[int], column: Column
-) -> tuple[float, float]:
-    """Mean and standard deviation (n-1) over seeds, in percent; the deviation of one seed is NaN."""
-    weights = board.weights(column)
-    values = [
-        sum(w * condition_value(_outcomes(setups, s, seed)[c], column.metric) for (s, c), w in weights.items())
-        for seed in seeds
-    ]
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+def complete_seeds(board: Board, setups: Mapping[str, Mapping[int, Record]], weights: Iterable[Key]) -> list[int]:
+    """Return the seeds with every condition of ``weights``."""
+    needed: dict[str, set[str]] = {}
+    for setup, condition in weights:
+        needed.setdefault(setup, set()).add(condition)
+
+    def has(seed: int, setup: str) -> bool:
+        record = setups.get(setup, {}).get(seed)
+        return record is not None and needed[setup] <= record.outcomes.keys()
+
+    return [seed for seed in board.seeds if all(has(seed, setup) for setup in needed)]
 
 
-def condition_value(outcome: Outcome, metric: str) -> float:
-    """What an outcome contributes to a column, in percent."""
-    if metric in BY_IMAGE:
-        return outcome.error if metric == "error" else 100 - outcome.error
-    return float(outcome.values["metrics"]["msp"][OOD[metric]])
+def outcomes_of(setups: Mapping[str, Mapping[int, Record]], seed: int, weights: Iterable[Key]) -> dict[Key, Outcome]:
+    """Return the outcomes of a seed that a column needs."""
+    return {(setup, condition): setups[setup][seed].outcomes[condition] for setup, condition in weights}
 
 
-def doubted(board: Board, setups: dict[str, dict[int, Record]]) -> dict[str, list[str]]:
-    """Columns with a suspicious outcome in any seed, each with the reasons."""
-    found: dict[str, list[str]] = {}
+def column_scores(mean: WeightedError, chosen: Mapping[str, Sequence[Mapping[Key, Outcome]]]) -> dict[str, Scores]:
+    """Return the scores of every method, by image, in errors."""
+    return {
+        label: mean.scores([{key: o.packed() for key, o in seed.items()} for seed in seeds])
+        for label, seeds in chosen.items()
+    }
+
+
+def column_values(
+    column: Column,
+    weights: Mapping[Key, Fraction],
+    mean: WeightedError,
+    seeds: Sequence[Mapping[Key, Outcome]],
+) -> list[Fraction]:
+    """Return the value of a column for each seed, in percent."""
+    if column.metric not in BY_IMAGE:
+        return [sum((w * ood_value(seed[k], column.metric) for k, w in weights.items()), Fraction(0)) for seed in seeds]
+    errors = [mean.error({key: outcome.correct for key, outcome in seed.items()}) for seed in seeds]
+    return errors if column.metric == "error" else [100 - error for error in errors]
+
+
+def ood_value(outcome: Outcome, metric: str) -> Fraction:
+    """Return the metric of an outcome of the suite ``ood``, in percent, for the maximum softmax probability."""
+    return Fraction(float(outcome.values["metrics"]["msp"][OOD[metric]]))
+
+
+def record_paths(folder: Path, label: str, setups: Mapping[str, Iterable[int]]) -> list[Path]:
+    """Return the paths of the records of a row, by setup and seed."""
+    return [record_path(folder, setup, label, seed) for setup, seeds in setups.items() for seed in sorted(seeds)]
+
+
+def failures(expected: Mapping[Path, str], folder: Path) -> Counter[str]:
+    """Count the failed trainings per label, in the board's own protocol and without a record."""
+    counts: Counter[str] = Counter()
+    for path in failures_of_board(folder):
+        record = record_of_failure(path)
+        failure = read_json(path, "failure")
+        digest = failure.get("digest") if isinstance(failure, dict) else None
+        if digest is not None and expected.get(record.relative_to(folder)) == digest and not record.exists():
+            counts[record_place(folder, record).label] += 1
+    return counts
+
+
+def sort_key(board: Board, row: Row) -> tuple[bool, bool, Fraction, float, str]:
+    """Order rows best first by the ranking column, then what has only other columns, then what was not run."""
+    value = row.values[board.rank].mean if board.rank in row.values else Fraction(0)
+    worse = value if board.column(board.rank).metric == "error" else -value
+    return not row.values, board.rank not in row.values, worse, row.cost or 0, row.label
+
+
+def doubted(needed: Mapping[str, Iterable[Key]], setups: Mapping[str, Mapping[int, Record]]) -> dict[str, list[str]]:
+    """Return the columns with a suspicious outcome in any seed, each with the reasons; ``needed`` are the conditions
+    per column."""
+    reasons_of: dict[str, list[str]] = {}
     for setup, by_seed in setups.items():
         for seed, record in sorted(by_seed.items()):
-            doubts = suspicions(record.outcomes)
-            for column in board.columns:
-                for condition in [c for s, c in board.weights(column) if s == setup and c in doubts]:
+            if not (doubts := suspicions(record.outcomes)):
+                continue
+            for column, keys in needed.items():
+                for condition in sorted(c for s, c in keys if s == setup and c in doubts):
                     reasons = "; ".join(doubts[condition])
-                    found.setdefault(column.name, []).append(f"{condition}, seed {seed}: {reasons}")
-    return found
+                    reasons_of.setdefault(column, []).append(f"{condition}, seed {seed}: {reasons}")
+    return reasons_of
 
 
 def read_costs(board: Board, folder: Path) -> dict[str, float]:
-    """Relative step time per label, of the first setup that has been measured."""
+    """Return the relative step time per label, of the first setup that has been measured."""
     for setup in board.setups:
-        path = folder / setup.name / "cost.json"
+        path = cost_file(folder, setup.name)
         if path.exists():
             try:
                 measured: dict[str, Any] = read_json(path, "cost record")["methods"]
@@ -233,12 +289,15 @@ def read_costs(board: Board, folder: Path) -> dict[str, float]:
     return {}
 
 
-def facts(records: list[Record]) -> dict[str, list[str]]:
-    """What the runs that were trained here had in common, or not: hardware, engine, precision and version. Records from
-    before there were engines name none."""
+def facts(records: Iterable[Record]) -> dict[str, list[str]]:
+    """Return the hardware, threads, engines, precisions and versions of the runs that were trained here.
+
+    Records from before there were engines name none, and are of the eager one.
+    """
     own = [r.training for r in records if r.training]
     return {
         "device": sorted({str(t.get("device")) for t in own}),
+        "threads": sorted({str(t["threads"]) for t in own if "threads" in t}),
         "engine": sorted({str(t.get("engine", "eager")) for t in own}),
         "precision": sorted({str(t.get("precision")) for t in own}),
         "torch": sorted({str(t.get("versions", {}).get("torch")) for t in own}),
@@ -246,10 +305,11 @@ def facts(records: list[Record]) -> dict[str, list[str]]:
 
 
 def record_count(t: Table) -> int:
-    """Records that count."""
+    """Return the number of records that count."""
     return sum(len(row.records) for row in t.rows)
 
 
 def best_tier(t: Table) -> list[Row]:
-    """The methods that share the first letter, so cannot be told apart; none where nothing has a letter."""
-    return [row for row in t.rows if "A" in row.tier]
+    """Return the methods of the first tier, which cannot be told apart; none where nothing has a tier."""
+    best = set(t.ranking.best) if t.ranking else set()
+    return [row for row in t.rows if row.label in best]

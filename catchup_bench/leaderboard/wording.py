@@ -1,65 +1,112 @@
-"""The words and numbers of a table that every form of a page shares."""
+"""Words and numbers of a table that every form of a page shares."""
 
-import math
+from fractions import Fraction
 
 from ..boards import Column, paper
 from . import findings
-from .table import Row, Table
+from .statistics import NO_TIER, decimal, decimal_root
+from .table import BASELINE, Row, Table
 
 ARROWS = {"error": "↓", "accuracy": "↑", "fpr95": "↓", "auroc": "↑", "aupr": "↑"}
 
 INSIDE = {True: " ✓", False: " ✗", None: ""}
 
 BESIDE = [
-    "Ours − printed = difference; ✓ where the printed value lies inside our 95 % t interval over seeds,",
-    "✗ where it does not.",
+    "Ours − printed = difference. In brackets the 95 % prediction interval: were the printed value the mean of further "
+    "runs of our method, as many as the paper averaged (one where it does not say), it would lie there in 95 % of "
+    "cases.",
+    "✓ where it does, ✗ where it does not; no interval for one seed.",
 ]
 
 
 def value_text(row: Row, column: Column) -> str:
-    """What a column shows of a row: marked when an attack's outcome in it is suspicious, with its number of seeds when
-    that is not the row's."""
+    """Return what a column shows of a row: marked when an attack's outcome in it is suspicious, with its number of
+    seeds when that is not the row's."""
     if column.name not in row.values:
         return "not run"
-    mean, std, n = row.values[column.name]
-    text = f"{mean:.2f}" if math.isnan(std) else f"{mean:.2f} ± {std:.2f}"
-    return text + f" (n = {n})" * (n != row.n) + " !" * (column.name in row.doubts)
+    value = row.values[column.name]
+    text = decimal(value.mean)
+    if value.variance is not None:
+        text += f" ± {decimal_root(value.variance)}"
+    return text + f" (n = {value.n})" * (value.n != row.n) + " !" * (column.name in row.doubts)
 
 
 def column_header(column: Column) -> str:
+    """Return the name of a column with an arrow towards better values."""
     return f"{column.name} {ARROWS[column.metric]}"
 
 
 def level_dots(state: int) -> str:
-    """Level of verification out of four."""
+    """Return the level of verification as dots, out of four."""
     return "●" * state + "○" * (4 - state)
 
 
 def absence(row: Row) -> str:
-    """What stands in place of the numbers of a row without any."""
+    """Return what stands in place of the numbers of a row without any."""
     return "failed" if row.failed else "not run"
 
 
 def seed_count(row: Row) -> str:
+    """Return the number of seeds, and of failed runs."""
     return f"{row.n}, {row.failed} failed" if row.failed else f"{row.n}"
 
 
-def row_texts(row: Row, columns: list[Column], bold: str | None) -> list[str]:
+def interval_text(ends: tuple[Fraction, Fraction], plus: bool = False) -> str:
+    """Return an interval in brackets."""
+    return f"[{decimal(ends[0], plus=plus)}, {decimal(ends[1], plus=plus)}]"
+
+
+def against_difference(t: Table, row: Row) -> tuple[Fraction, Fraction, Fraction] | None:
+    """Return the difference to the baseline in the ranking column with the ends of its interval, in that column's own
+    points; ``None`` where the two are not compared."""
+    if row.against is None:
+        return None
+    compared = row.against
+    if t.board.column(t.board.rank).metric == "error":
+        return compared.difference, compared.low, compared.high
+    return -compared.difference, -compared.high, -compared.low
+
+
+def against_text(t: Table, row: Row) -> str:
+    """Return how a row compares with the baseline: the verdict, the difference and its interval."""
+    shown = against_difference(t, row)
+    if row.against is None or shown is None:
+        comparable = t.ranking is not None and {row.label, BASELINE} <= t.ranking.rank.keys()
+        return "one seed" if comparable and row.label != BASELINE else ""
+    return f"{row.against.verdict} {decimal(shown[0], plus=True)} {interval_text(shown[1:], plus=True)}"
+
+
+def row_texts(t: Table, row: Row, columns: list[Column], bold: str | None) -> list[str]:
+    """Return tier, rank, label, comparison with the baseline, values, cost, seeds and state of a row."""
     if not row.n:
-        return ["", "", row.label, *[absence(row)] + [""] * (len(columns) - 1), "", seed_count(row), ""]
+        return ["", "", row.label, absence(row), *[""] * len(columns), "", seed_count(row), ""]
     values = [f"**{value_text(row, c)}**" if c.name == bold else value_text(row, c) for c in columns]
     ranks = "–".join(map(str, dict.fromkeys(row.rank or ())))
     cost = "" if row.cost is None else f"×{row.cost:.2f}"
     label = f"{row.label} (loaded)" if row.loaded else row.label
-    return [row.tier, ranks, label, *values, cost, seed_count(row), level_dots(row.state)]
+    return [row.tier, ranks, label, against_text(t, row), *values, cost, seed_count(row), level_dots(row.state)]
 
 
 def how_to_read(t: Table) -> list[str]:
-    """How the table is to be read."""
+    """Return how the table is to be read."""
+    rank = t.board.rank
+    lines = [f"Percent, mean ± standard deviation over n seeds, last epoch. Ranked by {rank}."]
+    if t.ranking and any(t.ranking.letters.values()):
+        lines.append(
+            f"Methods that share a tier letter are not separable: {t.test}. "
+            "Rank: from 1 + the methods that are significantly better, to all but those that are significantly worse."
+        )
+    else:
+        lines.append(f"{t.test[:1].upper()}{t.test[1:]}.")
+    if any(tier == NO_TIER for tier in (t.ranking.tier.values() if t.ranking else ())):
+        lines.append(f"{NO_TIER} one seed, which says nothing of another training: no tier, and any rank is possible.")
+    if any(row.against for row in t.rows):
+        lines.append(
+            f"vs baseline: difference in {rank}, in points, with its 95 % interval, which holds for all rows at once; "
+            "better or worse where the interval excludes 0."
+        )
     return [
-        f"Percent, mean ± standard deviation over n seeds, last epoch. Ranked by {t.board.rank}.",
-        f"Methods that share a tier letter are not separable: {t.test}. "
-        "Rank: 95 % interval under resampling of seeds and test images.",
+        *lines,
         "Cost: time of a training step relative to the baseline's, interleaved in one process. "
         "State: verification, one dot when its records agree with their bits and digests, "
         "two when all were evaluated again.",
@@ -67,11 +114,12 @@ def how_to_read(t: Table) -> list[str]:
 
 
 def paper_columns(t: Table) -> list[Column]:
+    """Return the columns that stand beside one of the paper."""
     return [c for c in t.board.columns if c.paper]
 
 
 def paper_table(t: Table) -> list[list[str]]:
-    """The head, then a line per method."""
+    """Return the head, then a line per method, of our values beside the paper's."""
     columns = paper_columns(t)
     lines = [["method", *map(column_header, columns), *(["cost"] if t.board.cost_paper else [])]]
     for row in t.rows:
@@ -83,21 +131,23 @@ def paper_table(t: Table) -> list[list[str]]:
 
 
 def paper_notes(t: Table) -> list[str]:
-    """What is to be known of the printed columns, and where the paper contradicts itself."""
+    """Return notes on the printed columns, and where the paper contradicts itself."""
     columns = paper_columns(t)
     notes = {f"{c.name}: {note}." for c in columns if (note := paper.column(c.paper).note)}
     return [*sorted(notes), *paper.inconsistencies({paper.column(c.paper).table for c in columns})]
 
 
-def beside_text(found: findings.Beside | None) -> str:
-    if found is None:
+def beside_text(values: findings.Beside | None) -> str:
+    """Return a value, the printed one, their difference, and whether the prediction interval holds it."""
+    if values is None:
         return ""
-    return f"{found.ours:.2f} − {found.printed:.2f} = {found.difference:+.2f}{INSIDE[found.inside]}"
+    text = f"{decimal(values.ours)} − {decimal(values.printed)} = {decimal(values.difference, plus=True)}"
+    return text if values.interval is None else f"{text}{INSIDE[values.inside]} {interval_text(values.interval)}"
 
 
 def setup_texts(t: Table) -> list[tuple[str, str]]:
-    """Name of each setup, and what is trained and evaluated in it."""
-    found = []
+    """Return the name of each setup, and what is trained and evaluated in it."""
+    texts = []
     for setup in t.board.setups:
         share = f", {setup.fraction:.0%} of the training images" if setup.fraction < 1 else ""
         options = f" with {', '.join(t.board.set)}" if t.board.set else ""
@@ -106,5 +156,5 @@ def setup_texts(t: Table) -> list[tuple[str, str]]:
             f"{setup.dataset}{share}; {setup.model} of width {setup.width}; recipe {setup.recipe}; "
             f"suites {', '.join(setup.suites)}{options}{of_methods}"
         )
-        found.append((setup.name, text))
-    return found
+        texts.append((setup.name, text))
+    return texts

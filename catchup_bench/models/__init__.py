@@ -2,7 +2,7 @@
 builds."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -28,14 +28,15 @@ def __getattr__(name: str) -> Any:
 @dataclass(frozen=True)
 class Architecture:
     """An entry of the table of networks. ``smallest`` is the side in pixels below which its last maps vanish;
-    ``torchvision`` leads from torchvision's names of the weights to those here (see :mod:`.keys`)."""
+    ``external_names(variant)`` leads from the names that the weights have elsewhere to those here (see
+    :mod:`.keys`)."""
 
     build: "Callable[..., StagedNet]"
     width: int
     variants: tuple[str, ...]
     about: str
     smallest: int = 1
-    torchvision: Mapping[str, str] = field(default_factory=dict)
+    external_names: Callable[[str], Mapping[str, str]] = lambda variant: {}
 
 
 def lazily(function: str, *args: Any) -> "Callable[..., StagedNet]":
@@ -50,11 +51,13 @@ def _build(file: str, function: str, *args: Any, **options: Any) -> "StagedNet":
 
 
 def _preact(about: str, kind: str, *depths: int) -> Architecture:
-    return Architecture(lazily(f"preact.{kind}", *depths), 64, ("B", "A", "C"), about)
+    build = lazily(f"preact.{kind}", *depths)
+    return Architecture(build, 64, ("B", "A", "C"), about, external_names=keys.preact)
 
 
 def _resnet(builder: str, about: str) -> Architecture:
-    return Architecture(lazily(f"resnet.{builder}"), 64, ("stem7", "stem3"), about, torchvision=keys.RESNET)
+    build = lazily(f"resnet.{builder}")
+    return Architecture(build, 64, ("stem7", "stem3"), about, external_names=lambda _: keys.RESNET)
 
 
 MODELS = {
@@ -72,7 +75,7 @@ MODELS = {
         ("standard",),
         "dense blocks for 224 px; width is the growth rate (Table 3)",
         smallest=32,
-        torchvision=keys.DENSENET,
+        external_names=lambda _: keys.DENSENET,
     ),
     "pyramidnet200": Architecture(
         lazily("pyramid.pyramidnet", 22), 16, ("standard",), "bottlenecks that widen evenly, α = 240 (Table 13)"
@@ -82,7 +85,7 @@ MODELS = {
         32,
         ("standard",),
         "inverted residuals for 224 px (§B.5)",
-        torchvision=keys.MOBILENETV2,
+        external_names=lambda _: keys.MOBILENETV2,
     ),
     "vgg11": Architecture(
         lazily("vgg.vgg11"),
@@ -90,7 +93,7 @@ MODELS = {
         ("standard",),
         "eight convolutions and three linear layers, for 224 px (§B.5)",
         smallest=32,
-        torchvision=keys.VGG11,
+        external_names=lambda _: keys.VGG11,
     ),
 }
 """Name → architecture. The first variant is the default."""

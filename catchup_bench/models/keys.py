@@ -1,4 +1,5 @@
-"""torchvision's names of the weights of the networks that are regrouped here, by the beginnings that change."""
+"""Names that the weights of the networks here have elsewhere, by the beginnings that change: torchvision's, and for
+networks of small images those of kuangliu's pytorch-cifar and of mixup-cifar10."""
 
 import re
 from collections.abc import Mapping
@@ -6,9 +7,35 @@ from collections.abc import Mapping
 RESNET = {
     "conv1": "stages.0.0",
     "bn1": "stages.0.1",
+    **{f"layer{i}.0.shortcut": f"stages.{i}.0.downsample" for i in range(1, 5)},
     **{f"layer{i}": f"stages.{i}" for i in range(1, 5)},
     "fc": "head.linear",
+    "linear": "head.linear",
 }
+
+PREACT_BODY = {"conv1": 0, "bn2": 1, "conv2": 3, "bn3": 4, "conv3": 6}
+"""Where the layers of a pre-activation block stand in its ``body``."""
+
+PREACT = {
+    **{f"layer{i}.0.shortcut.0": f"stages.{i}.0.project" for i in range(1, 5)},
+    **{
+        f"layer{i}.{j}.{layer}": f"stages.{i}.{j}.body.{k}"
+        for i in range(1, 5)
+        for j in range(6)
+        for layer, k in PREACT_BODY.items()
+    },
+    **{f"layer{i}": f"stages.{i}" for i in range(1, 5)},
+    "linear": "head.linear",
+}
+
+
+def preact(variant: str) -> Mapping[str, str]:
+    """Return the names of pre-activation ResNets. The stem of variant B has a BatchNorm (mixup-cifar10), that of A none
+    (pytorch-cifar); ``bn`` stands before the pooling of C."""
+    if variant == "B":
+        return {"conv1": "stages.0.0", "bn1": "stages.0.1", **PREACT}
+    return {"conv1": "stages.0", **({"bn": "head.norm.0"} if variant == "C" else {}), **PREACT}
+
 
 DENSENET = {
     "features.conv0": "stages.0.0",
@@ -42,7 +69,7 @@ VGG11 = {
 
 
 def translate(name: str, table: Mapping[str, str]) -> str:
-    """``name`` as it is here; unchanged when ``table`` has no beginning of it.
+    """Return ``name`` as it is here; unchanged when ``table`` has no beginning of it.
 
     The published DenseNet weights still write ``norm.1`` where the modules have long been called ``norm1``.
     """

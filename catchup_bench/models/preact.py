@@ -6,7 +6,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .pointwise import PointwiseConv
+from .convolutions import PointwiseConv
 from .staged import Head, StagedNet
 
 

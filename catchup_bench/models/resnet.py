@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from ..errors import UsageError
-from .pointwise import PointwiseConv
+from .convolutions import PointwiseConv
 from .staged import Head, StagedNet
 
 

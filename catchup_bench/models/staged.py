@@ -9,6 +9,8 @@ Normalisation is the first thing inside, so a network takes images in [0,1] ever
 import torch
 from torch import Tensor, nn
 
+from .convolutions import make_safe
+
 
 class StagedNet(nn.Module):
     """Stages and a head. ``extra`` is where a method keeps parameters or state of its own (not part of the model)."""
@@ -27,6 +29,7 @@ class StagedNet(nn.Module):
         super().__init__()
         self.stages = nn.ModuleList(stages)
         self.head = head
+        make_safe(self)
         self.num_classes = num_classes
         self.extra: nn.Module | None = None
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from .pointwise import PointwiseConv
+from .convolutions import PointwiseConv
 from .staged import Head, StagedNet
 
 

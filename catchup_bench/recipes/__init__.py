@@ -39,8 +39,8 @@ class Recipe(BaseModel):
     """Brightness, contrast and saturation are multiplied by 1 ± this, in random order, unclamped; 0 is none."""
     lighting: float = Field(0, ge=0, allow_inf_nan=False)
     """Standard deviation of the shift along the principal components of ImageNet's colours; 0 is none."""
-    normalise: Literal["dataset", "imagenet"] = "dataset"
-    """Whose mean and standard deviation the network's first layer has."""
+    normalise: Literal["dataset", "imagenet", "cifar10", "cifar100", "half", "none"] = "dataset"
+    """Whose mean and standard deviation the network's first layer has (see ``data/normalisation.py``)."""
     flip: bool = False
     drop_last: bool = False
     eval_every: int = Field(1, ge=1)

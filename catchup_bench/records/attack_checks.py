@@ -1,4 +1,4 @@
-"""Which outcomes of attacks are not to be taken for robustness: a pure function of outcomes, without torch.
+"""Find outcomes of attacks that do not show robustness: a pure function of outcomes, without torch.
 
 An attack's error is a lower bound. It is suspicious when a suite said so, when a stronger attack finds less, or when
 a larger ball holds fewer errors: gradient masking, or an attack that is set too weak.
@@ -25,22 +25,24 @@ Named = tuple[str, Outcome]
 
 
 def suspicions(outcomes: Mapping[str, Outcome]) -> dict[str, list[str]]:
-    """Condition → what is suspicious about it; conditions without a suspicion are left out."""
-    found = {name: list(o.values.get("suspicious", [])) for name, o in outcomes.items()}
+    """Return what is suspicious per condition; conditions without a suspicion are left out."""
+    reasons_of = {name: list(o.values.get("suspicious", [])) for name, o in outcomes.items()}
     attacks = [(name, o) for name, o in outcomes.items() if o.suite in ORDER]
     for weak, strong in (pair for pair in permutations(attacks, 2) if _stronger(*(o for _, o in pair))):
         if (lost := points_lost(weak[1], strong[1])) > POINTS:
-            found[strong[0]].append(f"{lost:.2f} points weaker than {weak[0]} on the same images")
+            reasons_of[strong[0]].append(f"{lost:.2f} points weaker than {weak[0]} on the same images")
     for small, large in _growing(attacks):
         if (lost := points_lost(small[1], large[1])) > POINTS:
-            found[large[0]].append(f"{lost:.2f} points weaker than {small[0]}, in a larger ball")
+            reasons_of[large[0]].append(f"{lost:.2f} points weaker than {small[0]}, in a larger ball")
         elif _loss(large[1]) < _loss(small[1]) * (1 - POINTS / 100):
-            found[large[0]].append(f"lower loss than {small[0]}, in a larger ball")
-    return {name: reasons for name, reasons in found.items() if reasons}
+            reasons_of[large[0]].append(f"lower loss than {small[0]}, in a larger ball")
+    return {name: reasons for name, reasons in reasons_of.items() if reasons}
 
 
 def points_lost(a: Outcome, b: Outcome) -> float:
-    """By how many points the error of ``b`` lies below that of ``a``, over the images that both have."""
+    """Return by how many points the error of ``b`` lies below that of ``a``, over the images that both have."""
+    if a.n == b.n and a.values.get("index") == b.values.get("index"):
+        return 100 * (b.correct - a.correct) / a.n
     common, in_a, in_b = np.intersect1d(_index(a), _index(b), assume_unique=True, return_indices=True)
     if not len(common):
         return 0.0
@@ -48,7 +50,7 @@ def points_lost(a: Outcome, b: Outcome) -> float:
 
 
 def _index(outcome: Outcome) -> npt.NDArray[np.int64]:
-    """Which test images the bits are of: all in order, unless stated."""
+    """Return the positions of the test images that the bits are of: all in order, unless stated."""
     return np.asarray(outcome.values.get("index", range(outcome.n)), np.int64)
 
 
@@ -57,13 +59,13 @@ def _ball(outcome: Outcome) -> tuple[Any, Any]:
 
 
 def _stronger(weak: Outcome, strong: Outcome) -> bool:
-    """Whether the second must find at least what the first does."""
+    """Return whether the second attack must find at least the errors that the first does."""
     same = weak.suite == "clean" or _ball(weak) == _ball(strong)
     return same and ORDER.index(weak.suite) < ORDER.index(strong.suite)
 
 
 def _growing(attacks: list[Named]) -> Iterator[tuple[Named, Named]]:
-    """Pairs that differ in ε alone, neighbours in it."""
+    """Yield pairs that differ in ε alone, neighbours in it."""
     groups: dict[str, list[Named]] = {}
     for name, outcome in attacks:
         rest = {k: v for k, v in outcome.protocol.items() if k != "eps"}
@@ -74,5 +76,5 @@ def _growing(attacks: list[Named]) -> Iterator[tuple[Named, Named]]:
 
 
 def _loss(outcome: Outcome) -> float:
-    """Not a number where none is stored, which is less than nothing."""
+    """Return the stored loss; not a number where there is none, which compares as false."""
     return float(outcome.values.get("loss", "nan"))

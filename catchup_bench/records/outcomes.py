@@ -2,29 +2,35 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import UsageError, VerificationFailed, one_line
-from ..evaluation.slices import WHOLE, Slice
 from ..runs.folder import RunFolder, read_run_or_external
 from ..runs.run import ExternalNetwork, Run
-from ..suites import Suite
 from ..system.files import read_json, write_json
+from ..system.slices import WHOLE, Slice
 from .record import Outcome, Record, as_json
 
 
-def lacking(outcomes: Mapping[str, Outcome], suites: Mapping[str, Suite]) -> dict[str, list[str]]:
+class Conditions(Protocol):
+    """What of a suite says which outcomes it gives."""
+
+    def conditions(self) -> list[str]: ...
+    def protocol(self, condition: str) -> dict[str, Any]: ...
+
+
+def lacking(outcomes: Mapping[str, Outcome], suites: Mapping[str, Conditions]) -> dict[str, list[str]]:
     """Return, per suite, its conditions that have no outcome of the same protocol in ``outcomes``."""
 
-    def lacks(condition: str, suite: Suite) -> bool:
+    def lacks(condition: str, suite: Conditions) -> bool:
         return condition not in outcomes or outcomes[condition].protocol != as_json(suite.protocol(condition))
 
     return {name: [c for c in suite.conditions() if lacks(c, suite)] for name, suite in suites.items()}
 
 
-def lacking_in(folder: Path, suites: Mapping[str, Suite], part: Slice = WHOLE) -> dict[str, list[str]]:
+def lacking_in(folder: Path, suites: Mapping[str, Conditions], part: Slice = WHOLE) -> dict[str, list[str]]:
     """Return what the outcomes in ``folder`` lack of ``part`` of the suites' conditions, as :func:`lacking`."""
     wanted = set(part.take(folder.name, [c for suite in suites.values() for c in suite.conditions()]))
     return {

@@ -1,4 +1,4 @@
-"""Records: what a run's evaluation found, and where it came from. Numbers are derived from bits, never stored alone."""
+"""Records: the outcomes of a run and their provenance. Numbers are derived from bits, never stored alone."""
 
 import base64
 from pathlib import Path
@@ -16,24 +16,29 @@ Bits = npt.NDArray[np.bool_]
 
 
 def pack(bits: Bits) -> str:
-    """One bit per image, eight to a byte, base64."""
+    """Pack one bit per image, eight to a byte, into base64."""
     return base64.b64encode(np.packbits(bits).tobytes()).decode()
 
 
-def unpack(text: str, n: int) -> Bits:
+def packed_bytes(text: str, n: int) -> bytes:
+    """Decode the bytes of ``n`` packed bits. Raises :class:`ValueError` when they are not of ``n`` images."""
     raw = base64.b64decode(text, validate=True)
     if len(raw) != -(-n // 8):
         raise ValueError(f"{len(raw)} bytes are not the bits of {n} images")
-    bits = np.unpackbits(np.frombuffer(raw, np.uint8)).astype(bool)
-    if bits[n:].any():
+    if n % 8 and raw[-1] & (0xFF >> n % 8):
         raise ValueError(f"bits are set beyond those of {n} images")
-    return bits[:n]
+    return raw
+
+
+def unpack(text: str, n: int) -> Bits:
+    """Return the ``n`` bits of :func:`pack`. Raises :class:`ValueError` as :func:`packed_bytes`."""
+    return np.unpackbits(np.frombuffer(packed_bytes(text, n), np.uint8), count=n).astype(bool)
 
 
 class Outcome(BaseModel):
-    """One condition: which images were classified rightly, and under which protocol.
+    """One condition: which images were classified correctly, and under which protocol.
 
-    ``provenance`` is the place, in the record's list, of what evaluated it. ``values`` holds what bits cannot: scores,
+    ``provenance`` is the index, in the record's list, of what evaluated it. ``values`` holds what bits cannot: scores,
     points of a curve, counts that make a result suspicious.
     """
 
@@ -48,10 +53,10 @@ class Outcome(BaseModel):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        """What other code reads out of ``values`` and ``protocol`` is what it takes it for."""
+        """Check the entries of ``values`` and ``protocol`` that other code reads."""
         index, loss, eps = self.values.get("index", []), self.values.get("loss", 0.0), self.protocol.get("eps", 0.0)
         if not isinstance(index, list) or not all(type(i) is int and 0 <= i < 2**40 for i in index):
-            raise ValueError("values.index must be places of test images")
+            raise ValueError("values.index must be positions of test images")
         if "index" in self.values and not len(set(index)) == len(index) == self.n:
             raise ValueError(f"values.index must be the {self.n} images that the bits are of, each once")
         if not isinstance(self.values.get("suspicious", []), list):
@@ -62,22 +67,29 @@ class Outcome(BaseModel):
 
     @classmethod
     def of(cls, bits: Bits, suite: str, protocol: dict[str, Any], values: dict[str, Any] | None = None) -> "Outcome":
+        """Return the outcome with these ``bits``, one per image."""
         return cls(
             suite=suite, protocol=protocol, n=len(bits), correct=int(bits.sum()), bits=pack(bits), values=values or {}
         )
 
+    def packed(self) -> bytes:
+        """Return the bits, eight to a byte, the first image in the highest bit."""
+        return packed_bytes(self.bits, self.n)
+
     def array(self) -> Bits:
+        """Return the n bits, true where the image was classified correctly."""
         return unpack(self.bits, self.n)
 
     @property
     def error(self) -> float:
-        """Top-1 error in percent."""
+        """Return the top-1 error in percent."""
         return 100 * (1 - self.correct / self.n)
 
 
 class Record(BaseModel):
-    """The outcomes, by condition, of a ``run``, or of a network that was ``loaded`` and not trained here. ``training``
-    says how the weights came about, ``checkpoint`` which they are."""
+    """The outcomes, by condition, of a ``run``, or of a network that was ``loaded`` and not trained here.
+
+    ``training`` says how the weights were made, ``checkpoint`` identifies them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     schema_version: Literal[1] = 1
@@ -98,29 +110,31 @@ class Record(BaseModel):
 
     @property
     def subject(self) -> Run | ExternalNetwork:
-        found = self.run or self.loaded
-        assert found is not None
-        return found
+        """Return the run, or the network that was loaded."""
+        network = self.run or self.loaded
+        assert network is not None
+        return network
 
     def problems(self) -> list[str]:
-        """What does not fit inside the record itself: the first level of verification."""
-        found = []
+        """Return what contradicts itself in the record: the first level of verification."""
+        problems = []
         if self.digest != self.subject.digest:
-            found.append(f"digest {self.digest} is not that of the run, {self.subject.digest}")
+            problems.append(f"digest {self.digest} is not that of the run, {self.subject.digest}")
         for name, outcome in self.outcomes.items():
             if not 0 <= outcome.provenance < len(self.evaluated):
-                found.append(f"{name}: nothing says what evaluated it")
+                problems.append(f"{name}: nothing says what evaluated it")
             try:
-                bits = outcome.array()
+                correct = int.from_bytes(outcome.packed()).bit_count()
             except ValueError:
-                found.append(f"{name}: its bits are damaged, or not of {outcome.n} images")
+                problems.append(f"{name}: its bits are damaged, or not of {outcome.n} images")
                 continue
-            if int(bits.sum()) != outcome.correct:
-                found.append(f"{name}: {outcome.correct} stated as right, its bits say {int(bits.sum())}")
-        return found
+            if correct != outcome.correct:
+                problems.append(f"{name}: {outcome.correct} stated as correct, its bits say {correct}")
+        return problems
 
 
 def parse_record(values: Any, path: Path) -> Record:
+    """Return the record that ``path`` contains. Raises :class:`UsageError` when it is not a record."""
     try:
         return Record.model_validate(values)
     except ValidationError as err:
@@ -128,7 +142,7 @@ def parse_record(values: Any, path: Path) -> Record:
 
 
 def read_record(path: Path) -> Record:
-    """The record in ``path``, checked; :class:`VerificationFailed` when it contradicts itself."""
+    """Read and check the record in ``path``. Raises :class:`VerificationFailed` when it contradicts itself."""
     record = parse_record(read_json(path, "record"), path)
     if problems := record.problems():
         raise VerificationFailed(f"{path}: {problems[0]}")
@@ -136,12 +150,13 @@ def read_record(path: Path) -> Record:
 
 
 def write_record(record: Record, path: Path) -> None:
+    """Write ``record`` as JSON, without the one of ``run`` and ``loaded`` that it lacks."""
     absent = {name for name in ("run", "loaded") if getattr(record, name) is None}
     write_json(path, record.model_dump(mode="json", exclude=absent))
 
 
 def as_json(value: Any) -> Any:
-    """Tuples as lists, as they are read back."""
+    """Return ``value`` with tuples as lists, as JSON gives them back."""
     if isinstance(value, dict):
         return {k: as_json(v) for k, v in value.items()}
     return [as_json(v) for v in value] if isinstance(value, list | tuple) else value

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from .. import data, registry
-from ..data.table import IMAGENET_MEAN, IMAGENET_STD
+from ..data.normalisation import OF_DATASET, named_constants
 from ..errors import Changed, UsageError, pick
 from ..method import Method
 from ..models import MODELS, StagedNet
@@ -21,7 +21,7 @@ def build_net(
     device: torch.device,
     seed: int = 0,
     num_classes: int | None = None,
-    normalise: str = "dataset",
+    normalise: str = OF_DATASET,
 ) -> StagedNet:
     """Return a freshly initialised network for ``dataset``, or for a part of it with ``num_classes``.
 
@@ -34,7 +34,7 @@ def build_net(
         raise UsageError(
             f"{model.name} needs images of at least {architecture.smallest} px; those of {dataset} have {entry.size}"
         )
-    mean, std = (entry.mean, entry.std) if normalise == "dataset" else (IMAGENET_MEAN, IMAGENET_STD)
+    mean, std = named_constants(normalise, entry)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "init"))
         net = architecture.build(

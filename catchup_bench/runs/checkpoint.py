@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..system.files import shallow, write_bytes
-from .external import listed, load, read_state_dict
+from .external import listed, load, read_state_dicts, state_dicts
 from .run import Run, parse_run
 
 CARD = "catchup_bench"
@@ -25,15 +25,25 @@ PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def save_tensors(state: dict[str, Tensor], run: Run, path: Path, *, epoch: int) -> None:
-    """The network's tensors, without what the method keeps in ``extra``; the run and the epoch as the card."""
+    """Write the network's tensors, without what the method keeps in ``extra``; the run and the epoch as the card."""
     tensors = {k: v.contiguous() for k, v in state.items() if not k.startswith("extra.")}
     card = json.dumps({"run": run.model_dump(mode="json"), "epoch": epoch}, sort_keys=True)
     write_bytes(path, to_bytes(tensors, {CARD: card}))  # the library's own writer hides what the disk says
 
 
-def read_weights(path: Path) -> tuple[dict[str, Tensor], Run | None]:
-    """Tensors and, if we wrote the file, the run they come from. Raises :class:`UsageError` for anything but a
-    whole safetensors file or a PyTorch file of tensors and plain values alone."""
+def read_weights(path: Path) -> tuple[dict[str, Tensor], Run]:
+    """Return the tensors and the run of a file that we wrote. Raises :class:`UsageError` as :func:`read_file`, and for
+    a file that says no run."""
+    found, run = read_file(path)
+    if run is None:
+        raise UsageError(f"{path} does not say what run it is of")
+    return found[""], run
+
+
+def read_file(path: Path) -> tuple[dict[str, dict[str, Tensor]], Run | None]:
+    """Return the state dicts in a file, as :func:`.external.state_dicts`, and the run if we wrote it. Raises
+    :class:`UsageError` for anything but a whole safetensors file or a PyTorch file of tensors and plain values alone.
+    """
     if not path.is_file():
         raise UsageError(f"no checkpoint at {path}")
     try:
@@ -42,7 +52,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Run | None]:
     except OSError as err:
         raise UsageError(f"cannot read {path}: {err.strerror}") from None
     if start in PICKLED:
-        return read_state_dict(path), None
+        return read_state_dicts(path), None
     try:
         with safe_open(path, framework="pt") as f:
             card = (f.metadata() or {}).get(CARD)
@@ -50,11 +60,13 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Run | None]:
     except Exception as err:  # of headers that were made to break it, too
         reason = listed([" ".join(str(err).split())])
         raise UsageError(f"{path} is not a whole safetensors file, nor one of PyTorch: {reason}") from None
-    return tensors, None if card is None else parse_run(_card(card, path).get("run"), path)
+    if card is None:
+        return state_dicts(tensors), None
+    return {"": tensors}, parse_run(_card(card, path).get("run"), path)
 
 
 def num_classes(tensors: dict[str, Tensor]) -> int | None:
-    """How many classes these weights know, which are fewer than the dataset's where a part of it was trained on;
+    """Return how many classes these weights know, which are fewer than the dataset's where a part of it was trained on;
     ``None`` when the head is not that of our networks."""
     linear = sorted(k for k, v in tensors.items() if k.startswith("head.") and k.endswith(".weight") and v.ndim == 2)
     return len(tensors[linear[-1]]) if linear else None
@@ -71,10 +83,17 @@ def _card(text: str, path: Path) -> dict[str, Any]:
 
 
 def load_weights(net: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Put ``tensors`` into ``net``; :class:`UsageError` listing what does not fit, with nothing put in.
+    """Put ``tensors`` into ``net``; raise :class:`UsageError` listing what does not fit, with nothing put in.
 
     The constants of the normalisation and BatchNorm's counts of batches may be missing: the network's own then stay.
     """
+    if misfit := describe_misfit(net, tensors):
+        raise UsageError(f"{path} is of another network than this: {misfit}")
+    net.load_state_dict(tensors, strict=False)
+
+
+def describe_misfit(net: nn.Module, tensors: dict[str, Tensor]) -> str:
+    """Return what of ``tensors`` is not as in ``net``, whose own may be on the meta device; nothing when all fit."""
     own = {k: v for k, v in net.state_dict().items() if not k.startswith("extra.")}
     missing = [k for k in own if k not in tensors and k not in ("mean", "std") and not k.endswith(COUNTS)]
     unexpected = [k for k in tensors if k not in own]
@@ -88,26 +107,24 @@ def load_weights(net: nn.Module, tensors: dict[str, Tensor], path: Path) -> None
         k = misfits[0]
         example = f"{k} is {tuple(tensors[k].shape)} of {tensors[k].dtype}, not {tuple(own[k].shape)} of {own[k].dtype}"
         wrong.append(f"{len(misfits)} of another shape or kind ({example}{', …' if misfits[1:] else ''})")
-    if wrong:
-        raise UsageError(f"{path} is of another network than this: {'; '.join(wrong)}")
-    net.load_state_dict(tensors, strict=False)
+    return "; ".join(wrong)
 
 
 def _fits(given: Tensor, own: Tensor) -> bool:
-    """Dense numbers of the same shape; precision may differ."""
+    """Return whether both are dense numbers of the same shape; precision may differ."""
     plain = given.layout == torch.strided and given.device.type == "cpu" and not given.is_complex()
     return plain and given.shape == own.shape and given.is_floating_point() == own.is_floating_point()
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
-    """What a run resumes from: weights, optimiser, epoch."""
+    """Write what a run resumes from: weights, optimiser, epoch."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_bytes(path, buffer.getvalue())
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
-    """The state in ``path``, or ``None`` when there is none; never unpickles anything but tensors and plain values."""
+    """Return the state in ``path``, or ``None`` when there is none; unpickle nothing but tensors and plain values."""
     if not path.exists():
         return None
     try:

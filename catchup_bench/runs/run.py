@@ -70,8 +70,9 @@ class Run(BaseModel):
 
 
 class ExternalNetwork(BaseModel):
-    """A network that others trained, wholly described: ``checkpoint`` is ``robustbench:NAME``, or a file of weights
-    below ``checkpoints`` in the data folder, with its SHA-256."""
+    """A network that was trained elsewhere, wholly described: ``checkpoint`` is ``robustbench:NAME``, or a file of
+    weights below ``checkpoints`` in the data folder, with its SHA-256. ``normalise`` and ``weights`` are those of
+    ``evaluate``; where they are not given, they are no part of the digest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     checkpoint: str = Field(min_length=1, max_length=256)
@@ -79,6 +80,8 @@ class ExternalNetwork(BaseModel):
     dataset: DatasetSpec
     model: ModelSpec | None = None
     seed: Literal[0] = 0
+    normalise: str | None = Field(None, max_length=256)
+    weights: str | None = Field(None, max_length=256)
 
     @model_validator(mode="after")
     def _file_is_pinned(self) -> Self:
@@ -90,7 +93,8 @@ class ExternalNetwork(BaseModel):
 
     @property
     def digest(self) -> str:
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        later = {name for name in ("normalise", "weights") if getattr(self, name) is None}
+        text = json.dumps(self.model_dump(mode="json", exclude=later), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from torch import Tensor
 
@@ -69,8 +69,8 @@ class Corruption(Suite):
         marks.append((f"n{self.images}", self.images > 0))
         return "".join(f"-{mark}" for mark, on in marks if on)
 
-    def protocol(self, condition: str) -> dict[str, str | int]:
-        kept: dict[str, str | int] = {"version": self.version, "source": self.source, "images": self.images}
+    def protocol(self, condition: str) -> dict[str, Any]:
+        kept: dict[str, Any] = {"version": self.version, "source": self.source, "images": self.images}
         if self.source != "official":
             kept["seed"] = self.seed
             if condition.startswith("frost-"):

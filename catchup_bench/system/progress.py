@@ -1,9 +1,17 @@
 """Who is told how training and evaluation go, and who is asked whether to go on."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from ..records.record import Outcome
+
+class Measured(Protocol):
+    """What of an outcome is shown while an evaluation goes on."""
+
+    @property
+    def suite(self) -> str: ...
+
+    @property
+    def error(self) -> float:
+        """Top-1 error in percent."""
 
 
 class Progress(Protocol):
@@ -18,7 +26,7 @@ class Progress(Protocol):
     def epoch(self, line: dict[str, Any]) -> None:
         """An epoch is over; ``line`` is what stands in ``metrics.jsonl``."""
 
-    def condition(self, name: str, outcome: "Outcome") -> None:
+    def condition(self, name: str, outcome: Measured) -> None:
         """A condition is evaluated and stored."""
 
     def should_stop(self) -> bool:
@@ -31,7 +39,7 @@ class NoProgress:
     def start(self, total: int, done: int) -> None: ...
     def step(self, images: int) -> None: ...
     def epoch(self, line: dict[str, Any]) -> None: ...
-    def condition(self, name: str, outcome: "Outcome") -> None: ...
+    def condition(self, name: str, outcome: Measured) -> None: ...
 
     def should_stop(self) -> bool:
         return False

@@ -53,6 +53,11 @@ class TrainingBatches(Generic[Source]):
     def __len__(self) -> int:
         return self.steps
 
+    @property
+    def fewest(self) -> int:
+        """How many images the smallest batch of an epoch has, of a process the smallest share."""
+        return min(len(self.batch(0)), len(self.batch(self.steps - 1))) // self.group.size
+
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Return (x, y) of the batches of one epoch: x float32 B×3×H×W, channels_last, in [0,1] before colours move."""
         normal, chance = self.draw_colours(epoch)

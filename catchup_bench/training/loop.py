@@ -76,6 +76,7 @@ def train(
     with enough_memory(run.folder):
         net, method = build(run, device, data.num_classes(run.dataset.name, data_dir))
         loader = make_loader(run, images, device, group)
+    check_smallest_batch(net, loader)
     fitting = choose_threads(threads, net, images.size, device)
     with open_run(run, runs) if group.main else nullcontext():
         training = start_or_resume(run, folder.path, net, method, device, group, images.digest(), fitting)
@@ -154,7 +155,9 @@ def dry_run(run: Run, *, device: torch.device, data_dir: Path | None = None) -> 
     net, method = build(run, device, data.num_classes(run.dataset.name, data_dir))
     precision = choose_precision(run.recipe.precision, device)
     training = Training(run, Path(), net, method, make_optimizer(run, net), precision, 0, [])
-    x, y = next(make_loader(run, images, device).epoch(0))
+    loader = make_loader(run, images, device)
+    check_smallest_batch(net, loader)
+    x, y = next(loader.epoch(0))
     plan = method.plan(np.random.default_rng(derive(run.seed, "plan", 0)))
     method.start_epoch(net)
     with enough_memory(run.folder), exact_products(precision):
@@ -172,6 +175,34 @@ def make_loader(
     if isinstance(images, data.Files):
         return StreamingLoader(images, recipe.batch_size, **options)
     return Loader(images, recipe.batch_size, **options)
+
+
+@torch.inference_mode()
+def check_smallest_batch(net: StagedNet, loader: Loader | StreamingLoader) -> None:
+    """Raise :class:`UsageError` when a BatchNorm would see a single value per channel: a batch of one image, whose map
+    is 1×1 there. It is refused and not left out, since larger maps train on such a batch, and always have."""
+    if loader.fewest > 1:
+        return
+    shapes: list[torch.Size] = []
+    hooks = [
+        m.register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape))
+        for m in net.modules()
+        if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
+    ]
+    mode, size = net.training, loader.images.size
+    try:
+        net.eval()(torch.zeros(1, 3, size, size, device=loader.y.device))
+    finally:
+        net.train(mode)
+        for hook in hooks:
+            hook.remove()
+    if any(shape.numel() == shape[1] for shape in shapes):
+        batch = loader.batch_size
+        out = ", or leave such a batch out with --set recipe.drop_last=true" if batch > 1 else ""
+        raise UsageError(
+            f"recipe.batch_size = {batch} makes a batch of one image out of {len(loader.images)}, and BatchNorm needs "
+            f"more than one value per channel where maps are 1×1: give another --set recipe.batch_size{out}"
+        )
 
 
 def train_epoch(training: Training, loader: Loader | StreamingLoader, epoch: int, progress: Progress) -> dict[str, Any]:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 TOLERANCE = 0.02
 """Relative error of a parameter's gradient in fp32 above which it is wrong; rounding stays below 0.001."""
-SIZES = {"densenet121": 32, "vgg11": 32, "resnet18": 32, "resnet50": 32, "resnext50": 32, "mobilenetv2": 32}
-"""Pixels of the images, where 16 leave the last maps a single pixel."""
+ROUNDED = 10.0
+"""Relative error that bf16 may have in deep, narrow networks; what is read from memory that was never written is far above it."""
+SIZES = {"densenet121": 32, "vgg11": 32}
+"""Pixels of the images, where 16 are too few; at 16, the last maps of networks for 224 px have a single one."""
 QUICK = (("preactresnet10", 4), ("preactresnet18", 6), ("preactresnet18", 16), ("resnet18", 4), ("wrn16-8", 1))
 """Networks and widths that the check of an installation takes, in a few seconds."""
 
@@ -61,8 +63,8 @@ def heap_checker() -> str | None:
 
 
 def errors_of(name: str, width: int) -> Iterator[float]:
-    """Yield the largest relative error of a parameter's gradient for one and two threads, in fp32 and channels_last as
-    runs are trained; then a step in bf16 on one and two threads, for the heap checker to see."""
+    """Yield the largest relative error of a parameter's gradient on one and two threads, in channels_last as runs are
+    trained: in fp32, then in bf16, where an error that rounding explains counts as none."""
     import torch
 
     from ..models import MODELS
@@ -73,16 +75,23 @@ def errors_of(name: str, width: int) -> Iterator[float]:
     net = architecture.build(num_classes=10, width=width, variant=architecture.variants[0])
     x, y = torch.rand(5, 3, size, size), torch.arange(5)
     wanted = gradients(net.double(), x.double(), y)
-    scale = torch.stack([g.norm() for g in wanted]).max()
     net = net.float().to(memory_format=torch.channels_last)
     x = x.contiguous(memory_format=torch.channels_last)
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        pairs = zip(gradients(net, x, y), wanted, strict=True)
-        yield max(float((g - w).norm() / torch.maximum(w.norm(), 1e-2 * scale)) for g, w in pairs)
+        yield largest_error(gradients(net, x, y), wanted)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            finite = all(bool(g.isfinite().all()) for g in gradients(net, x, y))
-        yield 0.0 if finite else float("inf")
+            coarse = largest_error(gradients(net, x, y), wanted)
+        yield 0.0 if coarse < ROUNDED else coarse
+
+
+def largest_error(found: list["torch.Tensor"], wanted: list["torch.Tensor"]) -> float:
+    """Return the largest distance of a parameter's gradient, relative to its norm or to a hundredth of the largest."""
+    import torch
+
+    least = torch.stack([g.norm() for g in wanted]).max() / 100
+    far = [float((g - w).norm() / torch.maximum(w.norm(), least)) for g, w in zip(found, wanted, strict=True)]
+    return max((error if error == error else float("inf") for error in far), default=0.0)
 
 
 def gradients(net: "torch.nn.Module", x: "torch.Tensor", y: "torch.Tensor") -> list["torch.Tensor"]:

@@ -10,7 +10,7 @@ import torch
 from .. import data
 from ..errors import VerificationFailed
 from ..evaluation.evaluate import evaluate
-from ..evaluation.subject import EvaluatedModel, model_of_external, trained_model
+from ..evaluation.evaluated_model import EvaluatedModel, model_of_external, trained_model
 from ..records.record import Outcome, Record, parse_record
 from ..records.results_folder import changed_since_marked, mark_file
 from ..suites import make_suites, resolve_suites, suite_class, suite_names
@@ -50,13 +50,14 @@ def verify_record(path: Path, run_folder: Path | None, device: torch.device, dat
 
 
 def contradictions(record: Record) -> list[str]:
-    """Stored numbers that are not what stored scores give, as far as this version knows the suite."""
-    known = suite_names()
+    """Return stored numbers that are not what stored scores give, as far as this version knows the suite."""
+    known = {outcome.suite for outcome in record.outcomes.values()} & set(suite_names())
+    suites = {name: suite_class(name) for name in known}
     return [
         f"{condition}: {problem}"
         for condition, outcome in record.outcomes.items()
-        if outcome.suite in known
-        for problem in suite_class(outcome.suite).contradictions(outcome)
+        if outcome.suite in suites
+        for problem in suites[outcome.suite].contradictions(outcome)
     ]
 
 

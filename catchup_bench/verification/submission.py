@@ -1,8 +1,6 @@
 """A submission: the record of a run, and its method, put where a board looks for them."""
 
-import json
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from ..boards.grid import job_digest
 from ..errors import UsageError, VerificationFailed
 from ..records.outcomes import collect_record
 from ..records.record import Record, as_json, read_record, write_record
+from ..records.results_folder import board_folder, record_path
 from ..runs.make import make_run
 from ..runs.run import Run
 from ..suites import make_suites, resolve_suites
@@ -71,7 +70,7 @@ def submit(folder: Path, root: Path, wanted: str | None, label: str | None, data
     files = [] if method is None else [method]
     if entry["label"] not in known:
         files.append(with_entry(root, name, entry))
-    path = root / "leaderboards" / "results" / name / setup.name / entry["label"] / f"seed{run.seed}.json"
+    path = record_path(board_folder(root, name), setup.name, entry["label"], run.seed)
     if path.exists() and of_other_weights(record, read_record(path)):
         raise UsageError(f"{path} holds the record of other weights, which stays: give a --label of its own")
     for file, content in files:
@@ -87,8 +86,7 @@ def of_other_weights(record: Record, known: Record) -> bool:
 
 def fitting_board(run: Run, root: Path, wanted: str | None) -> tuple[str, Board, Setup]:
     """The published board, and its set-up, that ``run`` was trained for."""
-    folder = root / "leaderboards" / "results"
-    published = [n for n in boards.available() if (folder / n).is_dir()]
+    published = [n for n in boards.available() if board_folder(root, n).is_dir()]
     fitting = []
     for name in [wanted] if wanted else published:
         board = boards.load(name)
@@ -159,24 +157,29 @@ def conforms(name: str) -> None:
 
 
 def with_entry(root: Path, name: str, entry: dict[str, Any]) -> tuple[Path, bytes]:
-    """The board's file with the row as the last of its methods; everything else there stays as it is. Raises
-    :class:`UsageError` when the file is missing, or written so that there is no telling where the row belongs."""
+    """Return the board's file with the row as the last of its methods; everything else there stays as it is.
+
+    Raises :class:`UsageError` when the file is missing, or has no list of methods.
+    """
+    import tomlkit
+    from tomlkit.items import Array
+
     path = root / "catchup_bench" / "boards" / f"{name}.toml"
     if not path.is_file():
         raise UsageError(f"{path} is missing: a submission is made in a checkout of the project; say which with --root")
     text = path.read_text(encoding="utf-8")
-    values = ", ".join(f"{k} = {json.dumps(v)}" for k, v in entry["set"].items())
-    plain = not entry["set"] and entry["label"] == entry["name"]
-    row = f'"{entry["name"]}"' if plain else (
-        f'{{ name = "{entry["name"]}", label = "{entry["label"]}", set = {{ {values} }} }}'
-    )  # fmt: skip
-    wanted = tomllib.loads(text)
-    wanted["methods"].append(entry["name"] if plain else entry)
-    for end in (found.start() for found in re.finditer(r"\n?\]", text)):  # a row's options may have brackets too
-        longer = text[:end] + (f"\n  {row}," if text[end] == "\n" else f", {row}") + text[end:]
-        try:
-            if tomllib.loads(longer) == wanted:
-                return path, longer.encode()
-        except tomllib.TOMLDecodeError:
-            continue
-    raise UsageError(f"{path}: no place found for a row in its methods: add {row} there yourself, and submit again")
+    document = tomlkit.parse(text)
+    methods = document.get("methods")
+    if not isinstance(methods, Array):
+        raise UsageError(f"{path} has no list of methods: it is no board that a row can be added to")
+    row: str | tomlkit.items.InlineTable = entry["name"]
+    if entry["set"] or entry["label"] != entry["name"]:
+        row = tomlkit.inline_table()
+        row.update(entry)
+        row["set"] = tomlkit.inline_table()
+        row["set"].update(entry["set"])
+    if "\n" in methods.as_string():
+        methods.add_line(row, indent="  ", newline=True)
+    else:
+        methods.append(row)
+    return path, tomlkit.dumps(document).encode()

@@ -1,20 +1,27 @@
 """Boards: from records to markdown, and back to what contradicts it."""
 
+import dataclasses
+import hashlib
 import itertools
 import json
+import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from catchup_bench import boards
+from catchup_bench import boards, corruptions
+from catchup_bench.boards import condition_groups
 from catchup_bench.boards.grid import jobs_of
+from catchup_bench.cli import tables
 from catchup_bench.errors import NothingSelected, UsageError, VerificationFailed
-from catchup_bench.leaderboard import findings, table
+from catchup_bench.leaderboard import findings, statistics, wording
 from catchup_bench.leaderboard.markdown import between, board_page, index_section
-from catchup_bench.leaderboard.pages import expected_files, stale_pages, write_pages
-from catchup_bench.leaderboard.table import Table, make_table, read_board_records
+from catchup_bench.leaderboard.pages import make_pages, stale_pages, write_pages
+from catchup_bench.leaderboard.statistics import summarize
+from catchup_bench.leaderboard.table import Table, make_table
 from catchup_bench.leaderboard.wording import setup_texts
 from catchup_bench.records.record import Outcome, Record, as_json, pack, read_record, unpack, write_record
 from catchup_bench.records.results_folder import changed_since_marked, mark_file
@@ -74,7 +81,7 @@ def made_up(tmp_path: Path, text: str = TOML) -> Path:
             digest=job.run.digest,
             checkpoint={},
             test_sha256="0",
-            training={"device": "test", "precision": "fp32", "versions": {"torch": "0"}},
+            training={"device": "test", "threads": 1, "precision": "fp32", "versions": {"torch": "0"}},
             evaluated=[{}],
             outcomes=outcomes,
         )
@@ -130,24 +137,87 @@ def test_rows_are_means_and_deviations_of_the_bits(root: Path) -> None:
     clean, zoom = [], []
     for seed in (0, 1):
         outcomes = read_record(folder / f"seed{seed}.json").outcomes
-        clean.append(100 * (~outcomes["clean"].array()).mean())
-        zoom.append(100 * np.mean([outcomes[c].array().mean() for c in ("zoom-60", "zoom-80")]))
-    assert row.values["clean err"] == pytest.approx((np.mean(clean), np.std(clean, ddof=1), 2))
-    assert row.values["zoom acc"] == pytest.approx((np.mean(zoom), np.std(zoom, ddof=1), 2))
-    assert row.values["both"][0] == pytest.approx((np.mean(clean) + 100 - np.mean(zoom)) / 2)
+        clean.append(Fraction(100 * int((~outcomes["clean"].array()).sum()), 80))
+        zoom.append(Fraction(100 * int(sum(outcomes[c].array().sum() for c in ("zoom-60", "zoom-80"))), 160))
+    assert row.values["clean err"] == summarize(clean)
+    assert row.values["zoom acc"] == summarize(zoom)
+    assert row.values["both"] == summarize([(c + 100 - z) / 2 for c, z in zip(clean, zoom, strict=True)])
 
 
 def test_rows_are_sorted_by_the_ranking_column(root: Path) -> None:
     assert [r.label for r in make(root).rows] == ["catchup", "catchup-no-input", "baseline"]
 
 
-def test_scores_add_up_to_the_error(root: Path) -> None:
-    board = boards.load(str(root / "tiny.toml"))
-    found = read_board_records(board, root / "leaderboards" / "results" / "tiny")["catchup"]
-    blocks = table.scores(board, found, [0, 1], "both")
-    assert 100 * sum(b.mean() for b in blocks) == pytest.approx(
-        next(r for r in make(root).rows if r.label == "catchup").values["both"][0]
+def test_the_column_against_the_baseline_is_its_own_family(root: Path) -> None:
+    """Verdict, difference and interval, in the ranking column's own points, on the page and in the sentence."""
+    made = make(root)
+    rows = {row.label: row for row in made.rows}
+    assert rows["baseline"].against is None and wording.against_text(made, rows["baseline"]) == ""
+    for label in ("catchup", "catchup-no-input"):
+        against = rows[label].against
+        assert against is not None
+        assert against.difference == rows[label].values["both"].mean - rows["baseline"].values["both"].mean
+        assert wording.against_text(made, rows[label]).startswith(
+            f"{against.verdict} {float(against.difference):+.2f} ["
+        )
+    page = board_page("tiny", made)
+    assert "vs baseline" in page and "in 2 comparisons with the baseline at once" in page
+
+
+def test_against_the_baseline_in_accuracy_more_is_better(root: Path) -> None:
+    (root / "tiny.toml").write_text(TOML.replace('rank = "both"', 'rank = "zoom acc"'))
+    made = make(root)
+    row = next(r for r in made.rows if r.label == "catchup")
+    assert row.against is not None and row.against.difference < 0
+    shown = wording.against_difference(made, row)
+    assert shown == (-row.against.difference, -row.against.high, -row.against.low)
+    assert row.values["zoom acc"].mean - made.rows[-1].values["zoom acc"].mean == shown[0]
+
+
+def test_one_seed_has_no_tier_and_the_page_says_so(root: Path) -> None:
+    for path in (root / "leaderboards" / "results" / "tiny").glob("*/catchup/seed1.json"):
+        path.unlink()
+    made = make(root)
+    row = made.rows[0]
+    assert (row.label, row.n, row.tier, row.rank) == ("catchup", 1, "–", (1, 3))
+    page = board_page("tiny", made)
+    assert "| – | 1–3 | catchup | one seed |" in page and "no tier, and any rank is possible" in page
+    assert "catchup not compared, with one seed" in page
+    for path in (root / "leaderboards" / "results" / "tiny").glob("*/*/seed1.json"):
+        path.unlink()
+    page = board_page("tiny", make(root))
+    assert "One seed: no tiers." in page and "that needs two seeds or more of both" in page
+    assert "±" not in page.split("Percent")[0]
+
+
+def test_the_table_as_json_has_no_number_that_is_none(root: Path) -> None:
+    """One seed has null for its deviation; the comparison is in the ranking column's own points."""
+    for path in (root / "leaderboards" / "results" / "tiny").glob("*/catchup/seed1.json"):
+        path.unlink()
+    made = make(root)
+    rows = {r["label"]: r for r in json.loads(json.dumps(tables.table_json(made), allow_nan=False))["rows"]}
+    assert rows["catchup"]["values"]["both"][1:] == [None, 1] and rows["catchup"]["against"] is None
+    against, row = rows["catchup-no-input"]["against"], made.rows[1]
+    assert row.label == "catchup-no-input" and against["verdict"] == row.against.verdict
+    assert against["low"] < against["difference"] < against["high"]
+    assert against["difference"] == pytest.approx(float(row.against.difference))
+    assert rows["baseline"]["values"]["both"] == pytest.approx(
+        [float(made.rows[2].values["both"].mean), math.sqrt(made.rows[2].values["both"].variance), 2]
     )
+
+
+def test_the_first_value_is_bold_only_where_no_method_shares_a_letter(root: Path) -> None:
+    made = make(root)
+    bold = f"**{wording.value_text(made.rows[0], made.board.column('both'))}**"
+    assert made.ranking is not None and made.ranking.differ == {
+        ("catchup", "catchup-no-input"),
+        ("catchup", "baseline"),
+    }
+    assert bold in board_page("tiny", made)
+    differ = {("catchup", "baseline")}
+    letters = statistics.letters(list(made.ranking.rank), differ)
+    ranking = dataclasses.replace(made.ranking, letters=letters, differ=differ)
+    assert "**" not in board_page("tiny", dataclasses.replace(made, rankings={"both": ranking})).split("Percent")[0]
 
 
 def test_rendering_is_pure_and_checked(root: Path) -> None:
@@ -177,7 +247,7 @@ def test_the_excerpt_stands_between_its_markers() -> None:
 
 def test_the_index_names_the_best_and_what_waits(root: Path) -> None:
     text = index_section({"tiny": make(root)})
-    assert "| [Tiny](tiny.md) | Does it render? | catchup, baseline | 6 | test |" in text
+    assert "| [Tiny](tiny.md) | Does it render? | catchup | 6 | test |" in text
     waiting = [line for line in text.splitlines() if line.startswith("- ")]
     assert len(waiting) == len(boards.available()) - 1, "all but the demonstration"
     assert any("`catchup-bench leaderboard run table1`" in line for line in waiting)
@@ -252,14 +322,72 @@ def test_a_record_that_is_not_json_is_named(root: Path) -> None:
 def test_nothing_to_render_is_said(tmp_path: Path) -> None:
     (tmp_path / "leaderboards").mkdir()
     with pytest.raises(NothingSelected):
-        expected_files(tmp_path)
+        make_pages(tmp_path)
+
+
+def test_groups_weigh_as_the_lists_of_conditions_did() -> None:
+    """``column_weights.json`` has digests of the weights of every column when boards still listed all conditions."""
+    path = Path(__file__).with_name("column_weights.json")
+    for name, columns in json.loads(path.read_text(encoding="utf-8")).items():
+        board = boards.load(name)
+        found = {}
+        for column in board.columns:
+            weights = sorted([*key, str(weight)] for key, weight in board.weights(column).items())
+            found[column.name] = hashlib.sha256(json.dumps(weights).encode()).hexdigest()[:16]
+        assert found == columns, name
+
+
+@pytest.mark.parametrize(
+    ("written", "first", "count"),
+    [
+        (["corruption:noise"], "gaussian_noise-1", 15),
+        (["corruption:all19"], "gaussian_noise-1", 95),
+        (["corruption:common15-official"], "gaussian_noise-1-official", 75),
+        (["corruption:weather-3-n2000"], "snow-3-n2000", 4),
+        (["corruption:extra-*"], "speckle_noise-1", 20),
+        (["corruption:all19", "!frost-*"], "gaussian_noise-1", 90),
+        (["corruption:all19", "!corruption:extra"], "gaussian_noise-1", 75),
+        (["deformation:all"], "rotation-20", 8),
+        (["deformation:zoom-black", "clean"], "zoom-60-black", 5),
+        (["fog-*"], "fog-1", 5),
+    ],
+)
+def test_columns_name_groups(written: list[str], first: str, count: int) -> None:
+    conditions = boards.Column(name="x", conditions=written).conditions
+    assert conditions[0] == first and len(conditions) == count == len(set(conditions))
+
+
+def test_groups_are_those_of_the_suites() -> None:
+    """Resolved from a file, without the suites, but the same."""
+    suites = make_suites(["corruption", "deformation"], {"corruption": {"source": "generated", "frost": "published"}})
+    assert list(condition_groups.expand(["corruption:all19"])) == suites["corruption"].conditions()
+    assert list(condition_groups.expand(["deformation:all"])) == suites["deformation"].conditions()
+    summary = suites["corruption"].summary()
+    for group in corruptions.GROUPS:
+        assert list(condition_groups.expand([f"corruption:{group}"])) == summary[group]
+    assert list(condition_groups.expand(["corruption:common15"])) == summary["mean of 15 types"]
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("corruption:nois", "noise"),
+        ("coruption:noise", "corruption"),
+        ("!frost-*", "nothing before it has frost-1"),
+        ('deformation:rotation", "rotation-20', "names something twice"),
+    ],
+)
+def test_a_wrong_group_is_one_line_with_what_there_is(root: Path, written: str, words: str) -> None:
+    (root / "tiny.toml").write_text(TOML.replace('conditions = ["clean"]', f'conditions = ["{written}"]'))
+    with pytest.raises(UsageError, match=words):
+        boards.load(str(root / "tiny.toml"))
 
 
 def test_column_weights_sum_to_one() -> None:
     for name in boards.available():
         board = boards.load(name)
         for column in board.columns:
-            assert sum(board.weights(column).values()) == pytest.approx(1)
+            assert sum(board.weights(column).values()) == 1
 
 
 @pytest.mark.parametrize(
@@ -294,17 +422,20 @@ PAPER = (
 
 
 def test_the_papers_numbers_stand_beside_ours(root: Path) -> None:
-    """The value, the difference, whether it lies inside our interval, and which pairs keep the paper's order."""
+    """The value, the difference, whether it lies inside the prediction interval, and which pairs keep the order."""
     (root / "tiny.toml").write_text(PAPER)
     made = make(root)
     for row in made.rows:
-        mean, std, n = row.values["clean err"]
+        value = row.values["clean err"]
         found = findings.beside(made, row, made.board.column("clean err"))
-        printed = {"baseline": 22.98, "catchup": 17.76, "catchup-no-input": 19.26}[row.label]
-        half = 12.7062 * std / n**0.5  # the t quantile for one degree of freedom
-        assert found is not None and (found.ours, found.printed) == (mean, printed)
-        assert found.inside == (mean - half <= printed <= mean + half)
+        printed = Fraction({"baseline": "22.98", "catchup": "17.76", "catchup-no-input": "19.26"}[row.label])
+        assert found is not None and (found.ours, found.printed) == (value.mean, printed)
+        # one run of the paper beside two of ours; the t quantile for one degree of freedom
+        half = 12.7062 * math.sqrt(value.variance * (1 / 2 + 1 / 1))
+        assert found.interval == pytest.approx((float(value.mean) - half, float(value.mean) + half), abs=1e-4)
+        assert found.inside == (abs(value.mean - printed) <= half)
     page = board_page("tiny", made)
+    assert "prediction interval" in page
     assert "**Not the paper's protocol**: made up." in page
     assert "very probably exchanged" in page, "what the paper contradicts itself in"
     assert "clean err beside Table 1: 3 of 3 pairs of methods stand in the paper's order" in page
@@ -318,7 +449,7 @@ def test_costs_stand_beside_the_papers_as_ratios(root: Path) -> None:
     made = make(root)
     row = next(r for r in made.rows if r.label == "catchup")
     found = findings.beside_cost(made, row)
-    assert found is not None and found.ours == 1.1 and found.printed == pytest.approx(107.8 / 103.8)
+    assert found is not None and (found.ours, found.printed) == (Fraction("1.1"), Fraction("107.8") / Fraction("103.8"))
 
 
 def test_a_method_of_a_file_is_a_row_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ def test_a_table_runs_from_its_board_to_its_page(
     page = board_page(name, made)
     published = {"mCE", "mCE, generated"}  # without the published arrays and frost pictures
     assert all(set(row.values) == {c.name for c in board.columns} - published for row in made.rows)
-    assert "## Beside the paper" in page and " ✓ |" not in page and " ✗ |" not in page, "one seed has no interval"
+    assert "## Beside the paper" in page and "✓ [" not in page and "✗ [" not in page, "one seed has no interval"
     assert not missing_jobs(board, place, jobs_of(board))
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from catchup_bench import data, registry
-from catchup_bench.evaluation.subject import trained_model
+from catchup_bench.evaluation.evaluated_model import trained_model
 from catchup_bench.runs.make import make_run
 from catchup_bench.training.loop import capture_steps, compile_steps, make_loader, take_step, train
 from tests.conftest import Cli, as_json

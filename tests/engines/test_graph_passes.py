@@ -20,7 +20,7 @@ from catchup_bench.engines.capture import WARM_UP, Act
 from catchup_bench.engines.graph_passes import Forward
 from catchup_bench.errors import RunFailed
 from catchup_bench.evaluation.evaluate import evaluate, evaluation_mode
-from catchup_bench.evaluation.subject import trained_model
+from catchup_bench.evaluation.evaluated_model import trained_model
 from catchup_bench.jobs.job import Deadline, Workspace, do_job
 from catchup_bench.records.record import Outcome
 from catchup_bench.suites import Context, Found, Suite, _gradient_masking, make_suites, suite_class, suite_names

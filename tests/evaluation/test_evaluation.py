@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from catchup_bench.cli.progress import EvaluationBar, time_left
 from catchup_bench.errors import UsageError
-from catchup_bench.evaluation.slices import Slice
 from catchup_bench.records.outcomes import collect_record, read_outcomes
 from catchup_bench.records.record import Outcome, write_record
+from catchup_bench.system.slices import Slice
 from tests.conftest import Cli, as_json
 
 SUITES = ("--suite", "clean", "--suite", "fgsm", "--suite", "deformation", "--set", "fgsm.eps=2,4")
@@ -231,7 +231,7 @@ def scored(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A record with a suite of scores and one of points."""
     from catchup_bench import data
     from catchup_bench.evaluation.evaluate import evaluate
-    from catchup_bench.evaluation.subject import trained_model
+    from catchup_bench.evaluation.evaluated_model import trained_model
     from catchup_bench.suites import make_suites
 
     cpu = torch.device("cpu")
@@ -278,7 +278,7 @@ def test_batches_are_halved_until_they_fit(
 
     from catchup_bench.errors import RunFailed
     from catchup_bench.evaluation.evaluate import evaluate
-    from catchup_bench.evaluation.subject import trained_model
+    from catchup_bench.evaluation.evaluated_model import trained_model
     from catchup_bench.suites import make_suites
 
     cpu = torch.device("cpu")

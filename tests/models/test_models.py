@@ -137,7 +137,8 @@ def test_regrouped_networks_are_torchvisions(name: str, theirs: str, training: b
     for key, value in reference.state_dict().items():
         if value.is_floating_point():
             value.uniform_(0.5 if "var" in key else -0.1, 0.6 if "var" in key else 0.1, generator=gen)
-    state = {translate(k, MODELS[name].torchvision): v for k, v in reference.state_dict().items()}
+    names = MODELS[name].external_names(MODELS[name].variants[0])
+    state = {translate(k, names): v for k, v in reference.state_dict().items()}
     state |= {"mean": torch.zeros(1, 3, 1, 1), "std": torch.ones(1, 3, 1, 1)}
     model.load_state_dict(state, assign=True)
     x = torch.rand(2, 3, 64, 64, generator=gen)

@@ -190,7 +190,7 @@ def test_the_number_of_workers_is_asked_of_the_environment(monkeypatch: pytest.M
 def test_real_birds_are_trained_on_and_evaluated(tmp_path: Path) -> None:
     """A tenth of 10 real classes, from the official layout to a record's suite."""
     from catchup_bench.evaluation.evaluate import evaluate
-    from catchup_bench.evaluation.subject import trained_model
+    from catchup_bench.evaluation.evaluated_model import trained_model
     from catchup_bench.suites import make_suites, resolve_suites
 
     real_data.cub(tmp_path)

@@ -113,7 +113,7 @@ def submitted(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 def test_what_was_written_is_what_a_board_needs(submitted: Clone) -> None:
     board = (submitted.folder / "catchup_bench" / "boards" / "small.toml").read_text()
-    assert '"baseline", "mine", { name = "mine", label = "mine-half", set = { alpha = 0.5 } }]' in board
+    assert '"baseline", "mine", {name = "mine", label = "mine-half", set = {alpha = 0.5}}]' in board
     assert (submitted.folder / "methods" / "mine.py").read_text() == MINE
     assert json.loads(submitted.record("mine").read_text())["run"]["method"]["file"] == "methods/mine.py"
     page = (submitted.folder / "leaderboards" / "small.md").read_text()
@@ -167,7 +167,7 @@ TAMPERED: list[tuple[Callable[[Any], None], str]] = [
     (number, "its bits say"),
     (seed, "is not that of the run"),
     (digest, "is not that of the run"),
-    (other_run, "this cell of board small is run"),
+    (other_run, "this job of board small is run"),
 ]
 
 
@@ -185,7 +185,7 @@ def test_tampering_is_named(submitted: Clone) -> None:
     method.write_text(MINE)
     for (code, text), (_, words) in zip(said, TAMPERED, strict=True):
         assert code == 4 and words in text and "1 of 2 records do not hold" in text
-    assert changed[0] == 4 and "this cell of board small is run" in changed[1]
+    assert changed[0] == 4 and "this job of board small is run" in changed[1]
 
 
 def test_a_refused_submission_writes_nothing(submitted: Clone) -> None:
@@ -219,7 +219,8 @@ def json_of(path: Path) -> float:
     [
         ('["baseline", { name = "catchup", set = { layers = [0, 1] } }]', '[0, 1] } }, "mine"]'),
         ('[\n  "baseline",\n  { name = "catchup", set = { layers = [0] } },\n]', '[0] } },\n  "mine",\n]'),
-        ("[]", None),
+        ("[]", '["mine"]'),
+        ('"baseline"', None),
     ],
 )
 def test_a_row_is_added_where_the_methods_end(tmp_path: Path, methods: str, after: str | None) -> None:
@@ -231,7 +232,7 @@ def test_a_row_is_added_where_the_methods_end(tmp_path: Path, methods: str, afte
     path.write_text(BOARD.replace('["baseline"]', methods))
     entry = {"name": "mine", "label": "mine", "set": {}}
     if after is None:
-        with pytest.raises(UsageError, match="yourself"):
+        with pytest.raises(UsageError, match="has no list of methods"):
             with_entry(tmp_path, "small", entry)
         return
     written, content = with_entry(tmp_path, "small", entry)
