@@ -29,9 +29,9 @@ from ..runs.make import make_run
 from ..seeds import derive
 from ..system.files import write_json
 from ..system.hardware import choose_precision, exact_products
+from ..system.progress import NoProgress
 from ..system.provenance import describe, stamp
 from ..training.loop import (
-    NoProgress,
     capture_steps,
     compile_steps,
     make_loader,
