@@ -65,6 +65,7 @@ def evaluate(
         batch_size=choose_batch_size(images),
         data_dir=data_dir or data.default_folder(),
         captured=Forward(model.net, CudaGraphs(device), optional=engine == "auto") if captures(engine) else None,
+        snapshots=model.snapshots,
     )
     check_measured(model.folder, model.weights, partial(images_of, suites, context))
     if any(todo.values()):

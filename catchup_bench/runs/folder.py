@@ -54,6 +54,16 @@ class RunFolder:
         """The last epoch's weights; they are there when training is finished."""
         return self.path / "last.safetensors"
 
+    def snapshot(self, epoch: int) -> Path:
+        """The weights at the end of an epoch, counted from 1, that the recipe's ``snapshots`` name."""
+        return self.path / f"snapshot-{epoch}.safetensors"
+
+    @property
+    def snapshots(self) -> dict[int, Path]:
+        """Every such file that is there, by epoch."""
+        kept = {p.stem.removeprefix("snapshot-"): p for p in self.path.glob("snapshot-*.safetensors")}
+        return {int(epoch): path for epoch, path in kept.items() if epoch.isdecimal()}
+
     @property
     def best(self) -> Path:
         """The weights of the epoch of lowest test error: stored, never ranked."""

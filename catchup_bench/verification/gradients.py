@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TOLERANCE = 0.02
 """Relative error of a parameter's gradient in fp32 above which it is wrong; rounding stays below 0.001."""
 ROUNDED = 10.0
-"""Relative error that bf16 may have in deep, narrow networks; what is read from memory that was never written is far above it."""
+"""Relative error that bf16 may have in deep, narrow networks; memory that was never written is read as far more."""
 SIZES = {"densenet121": 32, "vgg11": 32}
 """Pixels of the images, where 16 are too few; at 16, the last maps of networks for 224 px have a single one."""
 QUICK = (("preactresnet10", 4), ("preactresnet18", 6), ("preactresnet18", 16), ("resnet18", 4), ("wrn16-8", 1))

@@ -1,7 +1,7 @@
 """Does a record hold? Level 1: it agrees with itself. Level 2: its checkpoint, evaluated again, gives its bits."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def reevaluate(
     suites = resolve_suites(suites, subject.dataset, data_dir)
     with tempfile.TemporaryDirectory() as fresh:
         again = evaluate(
-            EvaluatedModel(subject.net, subject.dataset, Path(fresh), subject.checkpoint),
+            replace(subject, folder=Path(fresh), trained=False),
             suites,
             device=device,
             data_dir=data_dir,
