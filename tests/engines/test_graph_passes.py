@@ -281,13 +281,14 @@ def test_a_cpu_has_no_graphs(cli: Cli, trained_run: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("engine", ["auto", "graphs", "compile+graphs"])
 def test_the_command_says_what_was_not_captured(
-    cli: Cli, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     monkeypatch.setattr("catchup_bench.engines.choose_engine", lambda name, *_: name)
     monkeypatch.setattr("catchup_bench.evaluation.evaluate.CudaGraphs", Waiting)
     run = copy(trained_run, tmp_path)
-    result = cli("evaluate", run, "--suite", "deformation", "--engine", "graphs")
+    result = cli("evaluate", run, "--suite", "deformation", "--engine", engine)
     assert result.exit_code == 0
     said = [line for line in result.stderr.splitlines() if "eagerly" in line]
     assert said == ["some conditions were evaluated eagerly: called a synchronizing CUDA operation"]
