@@ -25,8 +25,8 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Engine = Annotated[
     str,
     typer.Option(
-        help="auto, eager, compile or graphs. compile: training steps with torch.compile, evaluation as eager; graphs: "
-        "both captured as CUDA graphs, CUDA only, unmeasured: no GPU was at hand; auto is eager."
+        help="auto, eager, compile, graphs or compile+graphs. compile: training steps with torch.compile, evaluation "
+        "as eager; graphs: both captured as CUDA graphs; auto: graphs on CUDA where a step can be captured, else eager."
     ),
 ]
 
@@ -45,12 +45,12 @@ Set = Annotated[list[str], typer.Option("--set", help="owner.key=value: an optio
 Root = Annotated[Path | None, typer.Option(help="Folder that holds leaderboards/.")]
 
 Workers = Annotated[
-    int | None,
+    str | None,
     typer.Option(
-        min=0,
         envvar="CATCHUP_BENCH_SIDE_BY_SIDE",
-        help="Runs side by side, each in a process of its own; by default as many as the cores have threads for, "
-        "one on a GPU. 0 does one after the other in this process.",
+        help="Runs side by side, each in a process of its own: a number, or auto: on a CPU as many as the cores have "
+        "threads for, on a GPU as many as its free memory is estimated to hold. By default auto on a CPU, 1 on a GPU. "
+        "0 does one after the other in this process.",
     ),
 ]
 

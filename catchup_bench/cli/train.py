@@ -18,7 +18,7 @@ def train(
     variant: Variant = None,
     recipe: Annotated[str | None, typer.Option(help="Training protocol: a name or a TOML file.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's; its milestones scale.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, tf32 (CUDA) or bf16.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order, augmentation, method and subset.")] = 0,
     set_: Set = [],  # noqa: B006
     runs: Runs = Path("runs"),

@@ -34,7 +34,7 @@ class Cluster:
 
 
 def parse_cluster(
-    on: str, address: str | None, cpus: float | None, gpus: float | None, workers: int | None
+    on: str, address: str | None, cpus: float | None, gpus: float | None, workers: str | None
 ) -> Cluster | None:
     """What the options say; ``None`` for this machine without Ray."""
     if pick("workspace", on, ("local", "ray")) == "ray":

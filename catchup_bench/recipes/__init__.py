@@ -48,8 +48,8 @@ class Recipe(BaseModel):
     looks: int = Field(20, ge=1)
     """How many looks a run takes at the most, evenly spaced; a look at 10,000 images costs as much as an epoch of
     3,000."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """``auto`` is bf16 autocast where the hardware has it, else fp32."""
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    """``auto`` is bf16 autocast where the hardware has it, else fp32; ``tf32`` is fp32 with products in TF32 (CUDA)."""
     snapshots: tuple[float, ...] = Field((), exclude=True)
     """Fractions of the epochs after which weights are kept, for the suite ``dynamics``. They change no result, so they
     are no part of a run's identity and of no file."""

@@ -94,7 +94,8 @@ class RunFolder:
     def untouched(self) -> bool:
         """Whether nothing is there but what stands in a run's folder before its first epoch is over."""
         begun = {self.description.name, self.metrics.name, self.lock.name}
-        return {p.name for p in self.path.iterdir()} <= begun and not self.metrics.read_bytes()
+        measured = self.metrics.exists() and self.metrics.stat().st_size > 0
+        return not measured and {p.name for p in self.path.iterdir()} <= begun
 
 
 def make_folder(run: Run, runs: Path) -> Path:
