@@ -151,6 +151,32 @@ def one_hot(y: Tensor, num_classes: int) -> Tensor:
     return (y[:, None] == torch.arange(num_classes, device=y.device)).float()
 
 
+class Partners(torch.autograd.Function):
+    """``h[perm]``, whose gradient is gathered by the inverse permutation."""
+
+    @staticmethod
+    def forward(h: Tensor, perm: Tensor) -> Tensor:
+        return h[perm]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0][ctx.saved_tensors[0].argsort()], None
+
+
+def partners(h: Tensor, perm: Tensor) -> Tensor:
+    """Return ``h[perm]`` of features B×… that need a gradient, for a permutation ``perm`` of the batch.
+
+    The gradient of plain indexing is scattered, for which CUDA sorts the indices and adds with atomics in an order of
+    its own; a permutation has an inverse, by which the same numbers are gathered.
+    """
+    taken: Tensor = Partners.apply(h, perm) if h.requires_grad else h[perm]
+    return taken
+
+
 def mix_targets(target: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
     """Return ``lam`` of each row plus ``1 - lam`` of its partner's; ``lam`` is a 0-d tensor or has length B."""
     lam = lam.to(target.dtype).reshape(-1, 1)
@@ -199,6 +225,20 @@ def inside(centre: Tensor, side: Tensor, size: int) -> Tensor:
     middle = (centre * size).floor()
     pixels = torch.arange(size, device=centre.device)
     return (pixels >= middle - half) & (pixels < middle + half)
+
+
+@contextmanager
+def without_gradients() -> Iterator[None]:
+    """Enclose a pass of the network that needs no gradient in a step that does, such as a look at the clean batch.
+
+    Autocast keeps the weights that it has cast for the next pass of a step. Those of this pass carry no gradient, and
+    torch before 2.11 would use them all the same: the weights would not be trained. So they are dropped.
+    """
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.clear_autocast_cache()
 
 
 @contextmanager

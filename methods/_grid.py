@@ -27,7 +27,7 @@ def minimise(
         return dual_ascent(unary, distance, down, across, iterations)[0]
     floats = 2**19 if unary.device.type == "cpu" else 2**27  # the working set: the cache here, a share of memory there
     step = max(1, min(batch, floats // count ** (n + 1)))
-    tables = unary.new_empty(n * n, step, count**n)  # one allocation for all parts: fresh pages cost more than the sums
+    tables = unary.new_empty(n, step, count**n)  # one allocation for all parts: fresh pages cost more than the sums
     distance = distance.expand(batch, -1, -1)
     parts = zip(unary.split(step), distance.split(step), down.split(step), across.split(step), strict=True)
     return torch.cat([frontier(*part, tables[:, : len(part[0])]) for part in parts])
@@ -48,57 +48,54 @@ def between(one: Tensor, other: Tensor, distance: Tensor) -> Tensor:
 
 
 def frontier(unary: Tensor, distance: Tensor, down: Tensor, across: Tensor, tables: Tensor) -> Tensor:
-    """The exact minimum by dynamic programming over the labels of the last n sites in reading order.
+    """The exact minimum by dynamic programming over the labels of a row.
 
-    A state is that string, oldest site first, as a number in base L; a new site is joined to the one above it (the
-    oldest, over which the minimum is taken) and to the one at its left (the newest). ``tables`` n²×B×Lⁿ is filled
-    with the least cost of every state after every site; the first n-1 entries are not used.
+    A state is the row's string of n labels as a number in base L, the first digit that of the first column. The first
+    n of ``tables`` …×B×Lⁿ are filled with the least cost of all sites up to and including a row in each of its states.
     """
     batch, n, _, count = unary.shape
     vertical = down[..., None, None] * distance[:, None, None]
     horizontal = across[..., None, None] * distance[:, None, None]
-    cost = unary[:, 0, 0]
-    for c in range(1, n):
-        joint = horizontal[:, 0, c - 1] + unary[:, 0, c, None]
-        cost = (cost.view(batch, -1, count, 1) + joint[:, None]).flatten(1)
-    tables[n - 1] = cost
-    work = unary.new_empty(batch, count, count, count ** (n - 1))
-    for site in range(n, n * n):
-        r, c = divmod(site, n)
-        left = unary[:, r, c, :, None] + (horizontal[:, r, c - 1] if c else 0)
-        advance(tables[site - 1], vertical[:, r - 1, c], left, work, tables[site])
+    rows, joint = unary[:, :, 0], horizontal + unary[:, :, 1:, None]
+    for c in range(n - 1):
+        rows = (rows.view(batch, n, -1, count, 1) + joint[:, :, None, c]).flatten(2)
+    tables[0] = rows[:, 0]
+    work = unary.new_empty(batch, count ** (n + 1))
+    half = n // 2
+    for r in range(1, n):
+        cost = tables[r - 1]
+        for c in range(n):
+            if c == half:  # the digits that are left come to the front: sums over rows of few numbers would be slow
+                cost = cost.view(batch, count**half, -1).transpose(1, 2).contiguous()
+            cost = descend(cost, vertical[:, r - 1, c], c if c < half else c - half, work)
+        turned = cost.view(batch, -1, count**half).transpose(1, 2)
+        torch.add(turned, rows[:, r].view(turned.shape), out=tables[r].view(turned.shape))
     return backtrack(tables, vertical, n)
 
 
-def advance(cost: Tensor, above: Tensor, left: Tensor, work: Tensor, result: Tensor) -> None:
-    """One more site, from ``cost`` into ``result`` (both B×Lⁿ): ``above`` B×L×L is the cost of (new, oldest), ``left``
-    that of (new, newest so far) and of the new label itself; ``work`` B×L×L×Lⁿ⁻¹ is scratch."""
-    batch, count, _, rest = work.shape
-    torch.add(cost.view(batch, 1, count, rest), above[..., None], out=work)
-    best = work.amin(2)
-    width = count
-    while width < min(32, rest):  # sums over rows of L numbers would be slow
-        width *= count
-    tile = left.repeat(1, 1, width // left.shape[2])
-    best.view(batch, count, -1, tile.shape[2]).add_(tile[:, :, None])
-    result.view(batch, rest, count).copy_(best.transpose(1, 2))
+def descend(cost: Tensor, edge: Tensor, digit: int, work: Tensor) -> Tensor:
+    """One label of the strings behind ``cost`` (B×…, Lⁿ numbers) is replaced by that below it, of least cost given the
+    other: ``edge`` B×L×L is what the two cost together, ``work`` B×Lⁿ⁺¹ is scratch."""
+    batch, count = edge.shape[:2]
+    joint = work.view(batch, count**digit, count, count, -1)  # the label below, then the one above
+    torch.add(cost.view(batch, count**digit, 1, count, -1), edge[:, None, :, :, None], out=joint)
+    return joint.amin(3)
 
 
 def backtrack(tables: Tensor, vertical: Tensor, n: int) -> Tensor:
     """Labels of all sites, by redoing the minima of ``tables`` along the best path alone."""
-    batch, count = tables.shape[1], vertical.shape[-1]
-    rest, labels = count ** (n - 1), []
-    state = tables[-1].argmin(1)
-    for site in range(n * n - 1, n - 1, -1):
-        new, tail = state % count, state // count
-        to_new = vertical[:, site // n - 1, site % n].gather(1, new[:, None, None].expand(-1, 1, count))[:, 0]
-        before = tables[site - 1].view(batch, count, rest).gather(2, tail[:, None, None].expand(-1, count, 1))[..., 0]
-        labels.append(new)
-        state = (before + to_new).argmin(1) * rest + tail
-    for _ in range(n):
-        labels.append(state % count)
-        state = state // count
-    return torch.stack(labels[::-1], 1).view(batch, n, n)
+    count = vertical.shape[-1]
+    place = count ** torch.arange(n - 1, -1, -1, device=tables.device)
+    state, labels = tables[n - 1].argmin(1), []
+    for r in range(n - 1, -1, -1):
+        labels.append(state[:, None] // place % count)
+        if r:
+            to = vertical[:, r - 1].gather(2, labels[-1][..., None, None].expand(-1, -1, 1, count))[:, :, 0]
+            cost = to[:, 0]
+            for c in range(1, n):
+                cost = (cost[..., None] + to[:, c, None]).flatten(1)
+            state = (tables[r - 1] + cost).argmin(1)
+    return torch.stack(labels[::-1], 1)
 
 
 def dual_ascent(
@@ -116,18 +113,22 @@ def dual_ascent(
     pairs = weight[:, None, None] * distance.permute(1, 2, 0)[None, :, :, None, :, None]
     pairs = torch.stack([pairs, pairs.flip(0)], 3)
     last, best = share, torch.zeros_like(unary[..., 0], dtype=torch.long)
+    least = energy(best, unary, distance, down, across)
     bound = torch.full_like(unary[:, 0, 0, 0], -torch.inf)
     for i in range(1, iterations + 1):
-        ahead = share + MOMENTUM * (share - last)
+        ahead = torch.lerp(last, share, 1 + MOMENTUM)
         marginal = min_marginals(ahead, pairs)
         excess = marginal - marginal.amin(1, keepdim=True)
         rows, columns = excess[:, :, 0], excess[:, :, 1].transpose(0, 3)
-        step = (STEP / n) * (rows - columns)
-        last, share = share, ahead - torch.stack([step, -step.transpose(0, 3)], 2)
+        move = rows - columns
+        ahead[:, :, 0].sub_(move, alpha=STEP / n)
+        ahead[:, :, 1].add_(move.transpose(0, 3), alpha=STEP / n)
+        last, share = share, ahead
         if (iterations - i) % 10 == 0:
             labels = polish((rows + columns).argmin(1).permute(1, 2, 0), unary, distance, down, across)
-            values = [energy(choice, unary, distance, down, across) for choice in (labels, best)]
-            best = torch.where((values[0] < values[1])[:, None, None], labels, best)
+            value = energy(labels, unary, distance, down, across)
+            best = torch.where((value < least)[:, None, None], labels, best)
+            least = torch.minimum(value, least)
             bound = torch.maximum(bound, marginal[0].amin(0).sum((0, 2)))
     return best, bound
 
@@ -136,9 +137,10 @@ def min_marginals(share: Tensor, pairs: Tensor) -> Tensor:
     """The least cost of every chain with a given label at a given position, in the layout of ``share`` (position,
     label, …); ``pairs`` (position, label, label, both directions, …) is the cost between a position and the next."""
     both = torch.stack([share, share.flip(0)], 2)
+    joint = pairs + both[1:, None]
     steps = [both[0]]
-    for i in range(1, len(both)):
-        steps.append((steps[-1][:, None] + pairs[i - 1]).amin(0) + both[i])
+    for edge in joint:
+        steps.append((steps[-1][:, None] + edge).amin(0))
     through = torch.stack(steps)
     return through[:, :, 0] + through[:, :, 1].flip(0) - share
 
@@ -152,9 +154,9 @@ def polish(labels: Tensor, unary: Tensor, distance: Tensor, down: Tensor, across
         to = distance.expand(len(labels), -1, -1).gather(1, labels.flatten(1)[..., None].expand(-1, -1, unary.shape[3]))
         to = to.view(unary.shape)
         cost = unary.clone()
-        cost[:, 1:] += down[..., None] * to[:, :-1]
-        cost[:, :-1] += down[..., None] * to[:, 1:]
-        cost[:, :, 1:] += across[..., None] * to[:, :, :-1]
-        cost[:, :, :-1] += across[..., None] * to[:, :, 1:]
+        cost[:, 1:].addcmul_(down[..., None], to[:, :-1])
+        cost[:, :-1].addcmul_(down[..., None], to[:, 1:])
+        cost[:, :, 1:].addcmul_(across[..., None], to[:, :, :-1])
+        cost[:, :, :-1].addcmul_(across[..., None], to[:, :, 1:])
         labels = torch.where(turn, cost.argmin(3), labels)
     return labels

@@ -9,7 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Ge, Gt, Mixup, Network, beta, check, mix_targets, one_hot, permutation, soft_loss
+from catchup_bench.method import (
+    Ge,
+    Gt,
+    Mixup,
+    Network,
+    beta,
+    check,
+    mix_targets,
+    one_hot,
+    partners,
+    permutation,
+    soft_loss,
+)
 
 from ._head import classifier, classify, pooled_map
 from .inputmixup import blend
@@ -23,29 +35,25 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     return torch.baddbmm(norms, a.mT, b, alpha=-2).clamp_min(0)
 
 
-def log_sum_exp(score: Tensor, dim: int) -> Tensor:
-    """``score.logsumexp(dim)`` for finite scores, in fewer operations; overwrites ``score``."""
-    top = score.amax(dim, keepdim=True)
-    return score.sub_(top).exp_().sum(dim).log_().add_(top.squeeze(dim))
-
-
 def transport(cost: Tensor, eps: float, steps: int, tolerance: float) -> Tensor:
     """Sinkhorn's plan (B×r×r; marginals 1/r, those of the columns met exactly) for ``cost``, in the log domain.
 
     Stops when the potentials of the rows move by less than ``tolerance`` in sum over positions and mean over the
     batch. All ``steps`` are computed and those after the stop are not taken, so that no one waits for the device.
+
+    What is iterated is the logarithm of the plan and not of its potentials: a step is then two log-softmaxes, each one
+    operation, and the numbers that decide stay small. All entries of a row move as far as its potential does.
     """
-    kernel = (cost / -eps).permute(1, 2, 0).contiguous()  # the batch last, so that both sums run along it
-    mass = log(1 / len(kernel) + 1e-8)
-    rows = cols = torch.zeros_like(kernel[0])
+    r, batch = cost.shape[1], len(cost)
+    mass = log(1 / r + 1e-8)
+    plan = (cost / -eps).permute(1, 2, 0).contiguous() - mass  # the batch last, so that both sums run along it
     going = torch.ones((), dtype=torch.bool, device=cost.device)
     for _ in range(steps):
-        new_rows = mass - log_sum_exp(kernel + cols, 1)
-        new_cols = mass - log_sum_exp(kernel + new_rows[:, None], 0)
-        moved = (new_rows - rows).abs().sum(0).mean() * eps
-        rows, cols = torch.where(going, new_rows, rows), torch.where(going, new_cols, cols)
-        going = going & ~(moved < tolerance)
-    return (kernel + rows[:, None] + cols).exp().permute(2, 0, 1)
+        rows = plan.log_softmax(1)
+        moved = torch.linalg.vector_norm(rows[:, 0] - plan[:, 0], 1)
+        plan = torch.where(going, rows.log_softmax(0), plan)
+        going = going & (moved >= tolerance * batch / eps)
+    return (plan + mass).exp().permute(2, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +107,7 @@ class AlignMixup(Mixup):
         """Maps (B×C×h×w) mixed with their partners', one of the two moved, in fp32."""
         with torch.autocast(h.device.type, enabled=False):
             a = h.flatten(2).float()
-            b = a[perm]
+            b = partners(a, perm)
             with torch.no_grad():
                 cost = squared_distances(a.contiguous(), b.contiguous())
                 r = transport(cost, self.eps, self.steps, self.tolerance) * a.shape[2]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from catchup_bench.method import Ge, Gt, Le
 
-from ._labelling import Partition, label
+from ._labelling import Partition, label_all
 from ._saliency import Mixed, SaliencyMixup, divisible, shares
 from ._transport import cut, join
 
@@ -79,12 +79,12 @@ class CoMixup(SaliencyMixup):
     def mix(self, x: Tensor, target: Tensor, saliency: Tensor, plan: int, gen: torch.Generator) -> Mixed:
         n = divisible(x, plan)
         share, apart = shares(saliency, n), peak_distances(saliency)
-        sources = []
-        for rows in partitions(len(x), self.part, x.device):
-            problem = self.partition(share[rows], apart[rows[:, :, None], rows[:, None]], gen)
-            start = torch.randint(rows.shape[1], (*rows.shape, n * n), generator=gen, device=x.device)
-            labels = label(problem, start)
-            sources.append(rows.gather(1, labels.flatten(1)).view(-1, n * n, 2))
+        whole, problems, starts = partitions(len(x), self.part, x.device), [], []
+        for rows in whole:
+            problems.append(self.partition(share[rows], apart[rows[:, :, None], rows[:, None]], gen))
+            starts.append(torch.randint(rows.shape[1], (*rows.shape, n * n), generator=gen, device=x.device))
+        labels = label_all(problems, starts)
+        sources = [i.gather(1, z.flatten(1)).view(-1, n * n, 2) for i, z in zip(whole, labels, strict=True)]
         return compose(x, target, torch.cat(sources), n)
 
     def partition(self, share: Tensor, apart: Tensor, gen: torch.Generator) -> Partition:

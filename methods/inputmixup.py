@@ -6,12 +6,12 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Ge, Mixup, beta
+from catchup_bench.method import Ge, Mixup, beta, partners
 
 
 def blend(h: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
     """λh + (1-λ)h[perm], computed in fp32, in the dtype and memory format of ``h``; bit-equal to ``h`` at λ = 1."""
-    return torch.lerp(h[perm].float(), h.float(), lam.float()).to(h.dtype)
+    return torch.lerp(partners(h, perm).float(), h.float(), lam.float()).to(h.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import Tensor
 
-from catchup_bench.method import Ge, Gt, Le, MinLen, Mixup
+from catchup_bench.method import Ge, Gt, Le, MinLen, Mixup, partners
 
 
 def moments(h: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -20,8 +20,8 @@ def exchange(h: Tensor, perm: Tensor, eps: float) -> Tensor:
     """(h - μ)/σ·σ' + μ' with the moments of the partner, in fp32, in the dtype of ``h``; nothing is detached."""
     wide = h.float()
     mean, std = moments(wide, eps)
-    scale = std[perm] / std
-    return torch.addcmul(mean[perm] - mean * scale, wide, scale).to(h.dtype)
+    scale = partners(std, perm) / std
+    return torch.addcmul(partners(mean, perm) - mean * scale, wide, scale).to(h.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)

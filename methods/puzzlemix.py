@@ -122,7 +122,8 @@ class PuzzleMix(SaliencyMixup):
         other = own
         if self.transport:
             share = shares(saliency, n)
-            own, other = arrange(share, mask > 0, self.t_eps), arrange(share[perm], mask < 1, self.t_eps)
+            both = arrange(torch.cat([share, share[perm]]), torch.cat([mask > 0, mask < 1]), self.t_eps)
+            own, other = both.chunk(2)
         patches = cut(x, n)
         first = torch.arange(len(x), device=x.device)[:, None]
         keep = mask.flatten(1)[..., None]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from catchup_bench.method import Gt, Mixup, Network, beta, one_hot, permutation, soft_loss
+from catchup_bench.method import Gt, Mixup, Network, beta, one_hot, permutation, soft_loss, without_gradients
 
 from ._head import classifier, pooled_map
 from ._regions import Box, cover, draw_box, move_into
@@ -115,9 +115,8 @@ class SnapMix(Mixup):
         target = weights.own[:, None] * target + weights.partner[:, None] * target[perm]
         return soft_loss(net(paste_region(x, perm, box, donor)), target, self.criterion)
 
-    @torch.no_grad()
     def activation(self, net: Network, x: Tensor, y: Tensor) -> Tensor:
         """Semantic percent maps (B×H×W) of the clean batch."""
-        with batch_statistics(net) if self.bn_once else nullcontext():
+        with without_gradients(), batch_statistics(net) if self.bn_once else nullcontext():
             h = pooled_map(net, x)
-        return semantic_percent_map(h, classifier(net), y, (x.shape[2], x.shape[3]))
+            return semantic_percent_map(h, classifier(net), y, (x.shape[2], x.shape[3]))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from catchup_bench.method import Ge, Method, Network, mix_targets, one_hot, permutation, soft_loss
+from catchup_bench.method import Ge, Method, Network, mix_targets, one_hot, partners, permutation, soft_loss
 
 from ._bases import AT_INPUT, make_base
 from ._head import classifier, classify, pooled_map
@@ -75,7 +75,7 @@ class SUMix(Method):
         target = mix_targets(one_hot(y, net.num_classes), perm, weight)
         terms = [
             F.cross_entropy((-(u + mixed_doubt + d)).exp(), label, reduction="none")
-            for u, d, label in ((doubt, own, y), (doubt[perm], other, partner))
+            for u, d, label in ((doubt, own, y), (partners(doubt, perm), other, partner))
         ]
         uncertain = (lam * terms[0] + (1 - lam) * terms[1]).mean()
         return soft_loss(logits, target, self.criterion) + self.gamma * uncertain

@@ -52,7 +52,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     measure = cost.measure
     monkeypatch.setenv("CATCHUP_BENCH_SIDE_BY_SIDE", "0")
-    monkeypatch.setattr(cost, "measure", lambda *args: measure(*args, rounds=1, steps=1))
+    monkeypatch.setattr(cost, "measure", lambda *args, **options: measure(*args, rounds=1, steps=1, **options))
 
 
 def as_json(result: Result) -> Any:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Device, Json, ModelName, Threads, Width, command, show
+from .options import Device, Engine, Json, ModelName, StepPrecision, Threads, Width, command, show
 
 bench = typer.Typer(help="Measure speed, as ratios within one run.", no_args_is_help=True)
 
@@ -23,9 +23,10 @@ def bench_methods(
     model: ModelName = None,
     width: Width = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 100,
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    precision: StepPrecision = "auto",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, each with every plan of every method.")] = 5,
     steps: Annotated[int, typer.Option(min=1, help="Steps a plan and round.")] = 1,
+    engine: Engine = "auto",
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -41,7 +42,7 @@ def bench_methods(
     runs = {m: make_run(m, dataset, model=model, width=width, overrides=overrides) for m in dict.fromkeys(wanted)}
     entry = data.get(dataset)
     images = cost.random_images(4 * batch_size, entry.size, entry.num_classes)
-    found = cost.measure(runs, choose_device(device), images, rounds, steps)
+    found = cost.measure(runs, choose_device(device), images, rounds, steps, engine)
     show(found) if as_json else tables.print_sheets(sheets.costs(found))
 
 
@@ -98,10 +99,11 @@ def bench_train(
     model: ModelName = None,
     width: Width = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 128,
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    precision: StepPrecision = "auto",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, each with every loop.")] = 7,
     steps: Annotated[int, typer.Option(min=1, help="Steps a loop and round.")] = 3,
     compiled: Annotated[bool, typer.Option("--compile", help="Include --engine compile.")] = False,
+    engine: Engine = "auto",
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -117,7 +119,7 @@ def bench_train(
     wanted = dict.fromkeys(["baseline", *(m.strip() for m in methods.split(",") if m)])
     runs = {m: make_run(m, dataset, model=model, width=width, overrides=overrides) for m in wanted}
     images = cost.random_images(8 * batch_size, entry.size, entry.num_classes)
-    found = train.measure(runs, where, images, rounds, steps, compiled)
+    found = train.measure(runs, where, images, rounds, steps, compiled, engine)
     show(found) if as_json else tables.print_sheets(sheets.loops(found))
 
 
@@ -146,12 +148,38 @@ def bench_load(
     show(found) if as_json else tables.print_sheets(sheets.load(found))
 
 
+@command(bench, "gpu")
+def bench_gpu(
+    parts: Annotated[
+        str,
+        typer.Option(help="Parts, by default all: machine, steps, waits, epochs, methods, evaluation, compiled."),
+    ] = "",
+    small: Annotated[
+        bool, typer.Option("--small", help="Measure a small network in few repetitions, as on a CPU.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write whenever a part ends.")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Measure a device part by part: steps by engine, waits, methods, epochs, evaluation in fp32."""
+    from ..speed import gpu, sheets
+    from ..system.hardware import choose_device
+    from . import tables
+
+    where = choose_device(device)
+    named = [p.strip() for p in parts.split(",")] if parts else list(gpu.PARTS)
+    if not parts and where.type == "cpu":
+        named.remove("compiled")  # minutes, and a C++ compiler
+    found = gpu.measure(named, where, small or where.type == "cpu", out, lambda line: typer.echo(line, err=True))
+    show(found) if as_json else tables.print_sheets(sheets.gpu(found))
+
+
 @command(bench, "scale")
 def bench_scale(
     dataset: Annotated[str, typer.Option(help="Dataset of that image size and classes; no files needed.")] = "cifar100",
     model: ModelName = None,
     width: Width = None,
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    precision: StepPrecision = "auto",
     quick: Annotated[bool, typer.Option("--quick", help="Measure two sizes and two batches, in few steps.")] = False,
     device: Device = "auto",
     as_json: Json = False,

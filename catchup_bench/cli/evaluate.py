@@ -81,7 +81,7 @@ def evaluate(
     from ..runs.folder import read_run
     from ..runs.make import model_spec
     from ..suites import make_suites, resolve_suites
-    from ..system.hardware import choose_device
+    from ..system.hardware import captures, choose_device
     from . import tables
     from .progress import EvaluationBar
 
@@ -122,7 +122,7 @@ def evaluate(
                 engine=chosen_engine,
                 progress=bar, threads=threads,
             )  # fmt: skip
-    if chosen_engine == "graphs":
+    if captures(chosen_engine):
         reasons = {s.provenance.get("eager") for f in outcomes for s in read_stored(f).values()} - {None}
         typer.echo("".join(f"some conditions were evaluated eagerly: {why}\n" for why in reasons), err=True, nl=False)
     if as_json:

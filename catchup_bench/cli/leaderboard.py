@@ -76,11 +76,13 @@ def leaderboard_run(
     from ..engines import choose_engine
     from ..jobs import selection
     from ..jobs.job import Workspace
+    from ..jobs.local import parse_workers
     from ..jobs.ray_cluster import parse_cluster
     from ..jobs.run_board import find_work
     from ..records.results_folder import find_root
     from ..system.hardware import choose_device
 
+    side_by_side = parse_workers(workers)
     cluster = parse_cluster(on, address, cpus_per_run, gpus_per_run, workers)
     where = choose_device(device if cluster is None else "cpu")  # a cluster's head may have no GPU
     chosen_engine = choose_engine(engine, where) if cluster is None else engine
@@ -92,7 +94,7 @@ def leaderboard_run(
         return show_commands(work, as_json)
     if dry_run:
         return show_estimate(work, where, as_json)
-    run_and_show(work, workers, until, as_json, cluster, device)
+    run_and_show(work, side_by_side, until, as_json, cluster, device)
 
 
 def demo(
@@ -106,13 +108,15 @@ def demo(
     """Train and evaluate four methods on embedded digits and print their leaderboard: two minutes on 2 cores."""
     from ..boards import DEMO
     from ..jobs.job import Workspace
+    from ..jobs.local import parse_workers
     from ..jobs.run_board import find_work
     from ..system.hardware import choose_device
 
+    side_by_side = parse_workers(workers)
     work = find_work(DEMO, Workspace(runs, runs, DEMO, None, "cpu"))
     if dry_run:
         return show_estimate(work, choose_device("cpu"), as_json)
-    run_and_show(work, workers, None, as_json)
+    run_and_show(work, side_by_side, None, as_json)
 
 
 def show_commands(work: "BoardWork", as_json: bool) -> None:
@@ -132,7 +136,7 @@ def show_estimate(work: "BoardWork", device: "torch.device", as_json: bool) -> N
 
 def run_and_show(
     work: "BoardWork",
-    workers: int | None,
+    workers: int | Literal["auto"] | None,
     until: float | None,
     as_json: bool,
     cluster: "Cluster | None" = None,

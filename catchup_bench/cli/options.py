@@ -25,17 +25,25 @@ DataDir = Annotated[Path | None, typer.Option(help="Folder of the datasets.", en
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device; auto takes CUDA where there is one.")]
 
 Engine = Annotated[
-    Literal["auto", "eager", "compile", "graphs"],
+    Literal["auto", "eager", "compile", "graphs", "compile+graphs"],
     typer.Option(
         help="How to run steps. compile: training steps with torch.compile, evaluation eagerly; graphs: both captured "
-        "as CUDA graphs, on CUDA only; auto: eager."
+        "as CUDA graphs; compile+graphs: compiled steps, captured; auto: graphs on CUDA where a step can be captured, "
+        "else eager."
     ),
 ]
 
+PrecisionName = Literal["auto", "fp32", "tf32", "bf16"]
+
 Precision = Annotated[
-    Literal["auto", "fp32", "bf16"] | None,
-    typer.Option(help="Precision of training; overrides the recipe. auto: bf16 where the hardware has it, else fp32."),
+    PrecisionName | None,
+    typer.Option(
+        help="Precision of training; overrides the recipe. auto: bf16 where the hardware has it, else fp32; tf32: on "
+        "CUDA only."
+    ),
 ]
+
+StepPrecision = Annotated[PrecisionName, typer.Option(help="Precision of the steps; tf32 on CUDA only.")]
 
 Kind = Literal["methods", "datasets", "models", "suites", "recipes", "boards"]
 
@@ -56,12 +64,12 @@ Set = Annotated[
 Root = Annotated[Path | None, typer.Option(help="Folder that holds leaderboards/.")]
 
 Workers = Annotated[
-    int | None,
+    str | None,
     typer.Option(
-        min=0,
         envvar="CATCHUP_BENCH_SIDE_BY_SIDE",
-        help="Runs side by side, each in a process of its own; by default as many as the cores have threads for, "
-        "one on a GPU. 0 does one after the other in this process.",
+        help="Runs side by side, each in a process of its own: a number, or auto: on a CPU as many as the cores have "
+        "threads for, on a GPU as many as its free memory is estimated to hold. By default auto on a CPU, 1 on a GPU. "
+        "0 does one after the other in this process.",
     ),
 ]
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from ..data_sources import SOURCES, Split, absent
 from ..errors import UsageError
 from .archives import unpack
-from .decode import decoded
-from .images import Files, Images
+from .decode import decoded, sizes, stretched
+from .images import Files, Images, Located
 from .listing import lines
 
 TOP = "CUB_200_2011"
@@ -74,6 +74,16 @@ def boxes(split: Split, folder: Path) -> Tensor:
 def load_cub(split: Split, folder: Path) -> Images | Files:
     listing = files(split, folder)
     return listing if split == "train" else decoded(listing)
+
+
+def located(split: Split, folder: Path) -> Located:
+    """Return the pictures of a split resized to 224×224 pixels, whole, and their boxes clipped to them. Raises as
+    :func:`files` and :func:`boxes` do."""
+    found, given = files(split, folder), boxes(split, folder)
+    size = sizes(found)
+    corners = torch.cat([given[:, :2] - 1, given[:, :2] - 1 + given[:, 2:]], 1)
+    scaled = corners * (found.size / size).repeat(1, 2)
+    return Located(decoded(found, stretched), scaled.clamp(0, found.size))
 
 
 def fetch_cub(folder: Path) -> None:

@@ -130,6 +130,26 @@ def centre(picture: Any, size: int) -> Pixels:
     return np.asarray(F.center_crop(shrunk(picture, size), [size, size]))
 
 
+def stretched(picture: Any, size: int) -> Pixels:
+    """Return the whole picture at size×size pixels, its shape changed."""
+    from torchvision.transforms.v2 import functional as F
+
+    return np.asarray(F.resize(picture, [size, size]))
+
+
+def sizes(files: Files) -> torch.Tensor:
+    """Return width and height of every picture in pixels, float32 N×2, from the beginnings of the files. Raises
+    :class:`UsageError` for one that is no picture."""
+    from PIL import Image
+
+    found = []
+    for row in range(len(files)):
+        path = files.path(row)
+        with decoding(f"the image {path}"), Image.open(path, formats=FORMATS) as picture:
+            found.append(picture.size)
+    return torch.tensor(found, dtype=torch.float32)
+
+
 def whole(picture: Any, size: int) -> Pixels:
     """Return an image that has the right size already."""
     if picture.size != (size, size):

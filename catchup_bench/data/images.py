@@ -138,6 +138,15 @@ class Files:
         return total.hexdigest()
 
 
+@dataclass(frozen=True)
+class Located:
+    """Images of a split in official order, each with the box of its object: ``boxes`` is float32 N×4, left, top, right
+    and bottom in pixels of the images, so that a box over the whole image is (0, 0, width, height)."""
+
+    images: Images
+    boxes: Tensor
+
+
 Labelled = TypeVar("Labelled", bound=Images | Files)
 
 

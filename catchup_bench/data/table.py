@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..data_sources import Split
 
 if TYPE_CHECKING:
-    from .images import Files, Images
+    from .images import Files, Images, Located
 
 Colour = tuple[float, float, float]
 
@@ -30,7 +30,8 @@ class Dataset:
     """An entry of the table. ``load(split, folder)`` reads it; ``mean`` and ``std`` are those of the training
     protocol, in [0,1] units. ``classes(folder)`` counts the classes of a part of the dataset, where only a part may
     be on the disk; ``num_classes`` are those of the whole. ``class_names(folder)`` are the names of the labels, where
-    two datasets share them."""
+    two datasets share them. ``located(split, folder)`` reads whole images, resized and not cropped, with the boxes of
+    their objects, where the dataset has any."""
 
     load: "Callable[[Split, Path], Images | Files]"
     num_classes: int
@@ -44,6 +45,7 @@ class Dataset:
     fetch: Callable[[Path], object] | None = None
     classes: Callable[[Path], int] | None = None
     class_names: Callable[[Path], list[str]] | None = None
+    located: "Callable[[Split, Path], Located] | None" = None
     splits: tuple[Split, ...] = ("train", "test")
 
 
@@ -102,6 +104,7 @@ DATASETS = {
     ),
     "cub": Dataset(
         load=lazily("cub.load_cub"),
+        located=lazily("cub.located"),
         fetch=lazily("cub.fetch_cub"),
         num_classes=200,
         classes=lazily("cub.class_count"),

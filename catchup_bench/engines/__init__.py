@@ -3,15 +3,20 @@
 import torch
 
 from ..errors import UsageError
+from ..system.hardware import ENGINES
 
 
 def choose_engine(name: str, device: torch.device, processes: int = 1) -> str:
-    """How training steps and the passes of an evaluation are run: ``eager``; ``compile``, steps with torch.compile and
-    passes eagerly; or ``graphs``, captured once for each plan or shape of batch. ``auto`` is ``eager``."""
-    if name not in ("auto", "eager", "compile", "graphs"):
-        raise UsageError(f"unknown engine {name!r}: it is one of: auto, eager, compile, graphs")
-    if name == "graphs" and device.type != "cuda":
-        raise UsageError("--engine graphs captures CUDA graphs, and this is a CPU: use --engine eager")
-    if name == "graphs" and processes > 1:
-        raise UsageError("--engine graphs captures the steps of one process, not of several: use --engine eager")
-    return "eager" if name == "auto" else name
+    """How training steps and the passes of an evaluation are run.
+
+    ``eager``; ``compile``, steps with torch.compile and passes eagerly; ``graphs``, both captured once for each plan or
+    shape of batch; ``compile+graphs``, compiled steps that are captured. ``auto`` is ``eager`` on a CPU and for several
+    processes; elsewhere it remains ``auto``: captured where that is possible, and eager otherwise.
+    """
+    if name not in ENGINES:
+        raise UsageError(f"unknown engine {name!r}: it is one of: {', '.join(ENGINES)}")
+    if name.endswith("graphs") and device.type != "cuda":
+        raise UsageError(f"--engine {name} captures CUDA graphs, and this is a CPU: use --engine eager")
+    if name.endswith("graphs") and processes > 1:
+        raise UsageError(f"--engine {name} captures the steps of one process, not of several: use --engine eager")
+    return "eager" if name == "auto" and (device.type != "cuda" or processes > 1) else name

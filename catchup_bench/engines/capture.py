@@ -1,5 +1,5 @@
 """Training steps captured as CUDA graphs, one for each plan of a method, and the passes of an evaluation, one for each
-shape of batch. Unmeasured: no GPU was at hand.
+shape of batch.
 
 A step of a small network is hundreds of short kernels, and the host takes longer to launch them than the device to run
 them; a captured step is launched at once. What is captured is the eager step itself, so nothing here knows what it
@@ -24,8 +24,10 @@ from ..errors import RunFailed
 WARM_UP = 3
 """Steps before a capture: libraries choose their algorithms and allocate in the first ones."""
 
-TOLERANCE = {"bf16": 0.03, "fp32": 0.003}
+TOLERANCE = {"bf16": 0.03, "tf32": 0.01, "fp32": 0.003}
 """Relative distance up to which two steps are the same: kernels may add in another order each time they run."""
+
+MEMORY = "the device's memory does not hold the graphs"
 
 Act = Callable[[], Tensor]
 """Take one step, or make one pass; the loss, or the logits."""
@@ -44,7 +46,10 @@ class Backend(Protocol):
         """Run ``act`` as often as a capture needs it. Raises :class:`RuntimeError` when it cannot be captured."""
 
     def capture(self, act: Act, gen: torch.Generator | None) -> Act:
-        """``act``, which draws from ``gen`` if it draws, as something that can be replayed; it need not have run."""
+        """``act``, which draws from ``gen`` if it draws, as something that can be replayed; it need not have run.
+
+        Raises :class:`torch.OutOfMemoryError`, and :class:`RunFailed` for what else is in the way.
+        """
 
 
 class CudaGraphs:
@@ -71,14 +76,14 @@ class CudaGraphs:
 
     def capture(self, act: Act, gen: torch.Generator | None) -> Act:
         graph = torch.cuda.CUDAGraph()
-        if (
-            gen is not None and TorchVersion(torch.__version__) < "2.14"
-        ):  # later ones find the generator, and warn of this
+        if gen is not None and TorchVersion(torch.__version__) < "2.14":  # later ones find it, and warn of this
             graph.register_generator_state(gen)
         try:
             # thread_local: the thread of a data loader that pins memory may go on
             with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
                 out = act()
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as err:
             raise RunFailed(f"this cannot be captured as a CUDA graph ({reason(err)}): use --engine eager") from err
 
@@ -89,7 +94,18 @@ class CudaGraphs:
         return replay
 
 
-def reason(err: RuntimeError) -> str:
+def warm_up(backend: Backend, act: Act) -> str:
+    """Prepare a capture of ``act``; why there can be none, or nothing."""
+    try:
+        backend.warm_up(act)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as err:
+        return reason(err)
+    return ""
+
+
+def reason(err: Exception) -> str:
     """What torch says of it, in one line."""
     return " ".join(str(err).split())[:200]
 

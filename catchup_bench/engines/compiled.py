@@ -36,12 +36,16 @@ class Compiled:
 
     def __call__(self, x: Tensor, y: Tensor, plan: Any, lr: float) -> Tensor:
         """One update; the detached loss, still on the device. Raises :class:`RunFailed` when torch cannot compile."""
+        return self.take(x, y, plan, self.gen, lr)
+
+    def take(self, x: Tensor, y: Tensor, plan: Any, gen: torch.Generator, lr: float | Tensor) -> Tensor:
+        """The same as a :class:`Step`, which can be captured."""
         if self.shape is None:
             self.shape = x.shape
         if x.shape != self.shape:
-            return self.step(x, y, plan, self.gen, lr)
+            return self.step(x, y, plan, gen, lr)
         with self.compiled():
-            return self.step(x, y, plan, self.gen, lr)
+            return self.step(x, y, plan, gen, lr)
 
     @contextmanager
     def compiled(self) -> Iterator[None]:

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .capture import Act, Backend, Snapshot, reason
+from ..errors import RunFailed
+from .capture import MEMORY, Act, Backend, Snapshot, warm_up
 
 
 class Forward:
@@ -14,11 +15,11 @@ class Forward:
     eagerly when it first comes, and is captured when it comes again.
 
     A replay has to give the logits of the eager pass to the last bit. If one does not, or if the network cannot be
-    captured, all passes are eager from then on, and ``fallen`` tells why.
+    captured, all passes are eager from then on, and ``fallen`` tells why. ``optional`` is as for :class:`Graphs`.
     """
 
-    def __init__(self, net: nn.Module, backend: Backend) -> None:
-        self.net, self.backend = net, backend
+    def __init__(self, net: nn.Module, backend: Backend, optional: bool = False) -> None:
+        self.net, self.backend, self.optional = net, backend, optional
         self.seen: set[Hashable] = set()
         self.replays: dict[Hashable, tuple[Tensor, Act]] = {}
         self.fallen = ""
@@ -47,6 +48,20 @@ class Forward:
 
     def add(self, key: Hashable, x: Tensor) -> None:
         """Capture the pass of batches like ``x``, or find out why it cannot be; reads from the device."""
+        try:
+            why = self.obstacle(key, x)
+        except torch.OutOfMemoryError:
+            why = MEMORY
+        except RunFailed as err:
+            if not self.optional:
+                raise
+            why = str(err)
+        if why:
+            self.release(why)
+            torch.cuda.empty_cache()
+
+    def obstacle(self, key: Hashable, x: Tensor) -> str:
+        """Capture the pass of batches like ``x``; why it is not used, or nothing."""
         own = x.clone()
 
         def act() -> Tensor:
@@ -55,20 +70,19 @@ class Forward:
 
         before = Snapshot(self.net)
         try:
-            self.backend.warm_up(act)
-            changed = before.moved() or before.written()
-        except RuntimeError as err:
-            return self.release(reason(err))
-        finally:
+            if why := warm_up(self.backend, act):
+                return why
+            if changed := before.moved() or before.written():
+                return f"the network writes to {', '.join(changed[:3])} when it is evaluated"
             before.restore()
-        if changed:
-            return self.release(f"the network writes to {', '.join(changed[:3])} when it is evaluated")
-        replay = self.backend.capture(act, None)
-        same = True
-        for probe in (1 - x, x):  # also on images that the capture has not seen
-            own.copy_(probe)
-            same = torch.equal(replay(), self.net(probe)) and same
-        before.restore()  # the numbers that a random network drew
+            replay = self.backend.capture(act, None)
+            same = True
+            for probe in (1 - x, x):  # also on images that the capture has not seen
+                own.copy_(probe)
+                same = torch.equal(replay(), self.net(probe)) and same
+        finally:
+            before.restore()  # also the numbers that a random network drew
         if not same:
-            return self.release("the network gives other logits when captured")
+            return "the network gives other logits when captured"
         self.replays[key] = own, replay
+        return ""

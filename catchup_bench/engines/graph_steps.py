@@ -2,19 +2,23 @@
 
 import math
 from collections.abc import Hashable
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .capture import TOLERANCE, Act, Backend, Snapshot, Step, reason
+from ..errors import RunFailed
+from .capture import MEMORY, TOLERANCE, Act, Backend, Snapshot, Step, warm_up
 
 
 class Graphs:
     """Steps of one training, captured where that is possible.
 
     ``gen`` must be the same generator throughout, because graphs keep a reference to its state. ``fallen`` tells which
-    plans run eagerly, and why. Batches of another shape than the first run eagerly, too.
+    plans run eagerly, and why; ``apart`` how far captured steps were from eager ones, relatively. Batches of another
+    shape than the first run eagerly, too. What cannot be captured for another reason than its own doing or a lack of
+    memory raises :class:`RunFailed`, unless graphs are ``optional``. ``name`` is the engine's.
     """
 
     def __init__(
@@ -25,12 +29,16 @@ class Graphs:
         gen: torch.Generator,
         precision: str,
         backend: Backend,
+        name: str = "graphs",
+        optional: bool = False,
     ) -> None:
         self.eager, self.net, self.optimizer, self.gen = step, net, optimizer, gen
+        self.name, self.optional = name, optional
         self.tolerance, self.backend = TOLERANCE[precision], backend
         self.replays: dict[Hashable, Act] = {}
         self.seen: set[Hashable] = set()
         self.fallen: dict[Hashable, str] = {}
+        self.apart: dict[Hashable, float] = {}
         # float32 is what CUDA's fused SGD reads; on a CPU nothing is lost on the way
         wide = torch.float32 if gen.device.type == "cuda" else torch.float64
         self.lr = torch.zeros((), dtype=wide, device=gen.device)
@@ -48,7 +56,8 @@ class Graphs:
 
     def facts(self) -> dict[str, Any]:
         """How the steps were run since the last start, and why which plans were not captured."""
-        return {"engine": "graphs", "eager_plans": {str(plan): why for plan, why in self.fallen.items()}}
+        engine = "eager" if self.optional and not self.replays else self.name
+        return {"engine": engine, "eager_plans": {str(plan): why for plan, why in self.fallen.items()}}
 
     def take(self, x: Tensor, y: Tensor, plan: Any) -> Tensor:
         if self.x is None or self.y is None:
@@ -71,29 +80,43 @@ class Graphs:
         def act() -> Tensor:
             return self.eager(x, y, plan, self.gen, self.lr)
 
-        before = Snapshot(self.net, self.optimizer, self.gen)
+        before, failures = None, tuple[type[Exception], ...]()
         try:
-            self.backend.warm_up(act)
-            moved = before.moved()
-        except RuntimeError as err:
-            self.fallen[plan] = reason(err)
-            return
-        finally:
-            before.restore()
-        if moved:
-            self.fallen[plan] = f"replaces {', '.join(moved[:3])} instead of writing into it"
-            return
+            before = Snapshot(self.net, self.optimizer, self.gen)
+            why = self.obstacle(before, act, plan)
+        except torch.OutOfMemoryError:
+            why = MEMORY
+        except RunFailed as err:
+            if not self.optional:
+                raise
+            why, failures = str(err), (RuntimeError,)
+        self.optimizer.zero_grad()
+        if before is not None:
+            with suppress(*failures):  # a capture that failed can leave generators in a state that none can be given to
+                before.restore()
+        if why:
+            self.fallen[plan] = why
+            del before
+            torch.cuda.empty_cache()
+
+    def obstacle(self, before: Snapshot, act: Act, plan: Any) -> str:
+        """Capture ``act`` as the step of ``plan``; why it is not used, or nothing."""
+        if why := warm_up(self.backend, act):
+            return why
+        if moved := before.moved():
+            return f"replaces {', '.join(moved[:3])} instead of writing into it"
+        before.restore()
         self.optimizer.zero_grad()  # so that gradients are made in the pool, and by assignment
         replay = self.backend.capture(act, self.gen)
         self.optimizer.zero_grad()  # theirs is the pool's again: a replay makes its own
         again, replayed = self.distances(before, act, replay)
-        self.optimizer.zero_grad()
+        self.apart[plan] = replayed
         if not again <= self.tolerance:
-            self.fallen[plan] = f"keeps state elsewhere than in the network: a repeated step is {again:.1%} off"
-        elif not replayed <= self.tolerance:
-            self.fallen[plan] = f"does something else when captured: {replayed:.1%} off"
-        else:
-            self.replays[plan] = replay
+            return f"keeps state elsewhere than in the network: a repeated step is {again:.1%} off"
+        if not replayed <= self.tolerance:
+            return f"does something else when captured: {replayed:.1%} off"
+        self.replays[plan] = replay
+        return ""
 
     def distances(self, before: Snapshot, act: Act, replay: Act) -> tuple[float, float]:
         """How far two further eager steps, and two replays, end from two eager ones, relative to the way these go;

@@ -11,7 +11,7 @@ from torch import nn
 
 from .. import data
 from ..engines import choose_engine
-from ..engines.capture import CudaGraphs
+from ..engines.capture import MEMORY, CudaGraphs
 from ..engines.graph_passes import Forward
 from ..errors import NothingSelected, OutOfTime, RunFailed, UsageError
 from ..records.outcomes import Measured, check_measured, lacking_in, read_outcomes, store_outcome
@@ -20,6 +20,7 @@ from ..runs.build import check_method_file
 from ..runs.folder import RunFolder, check_still_there, read_run
 from ..suites import Context, Found, Suite, resolve_suites, suite_class
 from ..system.files import sweep, write_json
+from ..system.hardware import captures, exact_products
 from ..system.progress import NoProgress, Progress
 from ..system.provenance import describe, stamp
 from ..system.slices import WHOLE, Slice
@@ -46,6 +47,7 @@ def evaluate(
     there were measured on other weights or images, and :class:`OutOfTime` when ``progress`` asks to stop.
     """
     progress = progress or NoProgress()
+    engine = choose_engine(engine, device)
     files = RunFolder(model.folder)
     todo = lacking_in(model.folder, suites, part)
     try:
@@ -62,7 +64,8 @@ def evaluate(
         device=device,
         batch_size=choose_batch_size(images),
         data_dir=data_dir or data.default_folder(),
-        captured=Forward(model.net, CudaGraphs(device)) if choose_engine(engine, device) == "graphs" else None,
+        captured=Forward(model.net, CudaGraphs(device), optional=engine == "auto") if captures(engine) else None,
+        snapshots=model.snapshots,
     )
     check_measured(model.folder, model.weights, partial(images_of, suites, context))
     if any(todo.values()):
@@ -109,7 +112,7 @@ def _run_suite(
                 raise RunFailed(f"{name}: the device's memory does not hold one image's evaluation") from None
             context = replace(context, batch_size=context.batch_size // 2)
             if captured is not None:
-                captured.release("the device's memory does not hold the graphs")
+                captured.release(MEMORY)
         torch.cuda.empty_cache()
 
 
@@ -138,13 +141,11 @@ def evaluation_mode(net: nn.Module) -> Iterator[None]:
     """Eval mode, parameters frozen (attacks need only the gradient of the image), TF32 off; all restored after."""
     was = [(m, m.training) for m in net.modules()]
     wanted_grad = [(p, p.requires_grad) for p in net.parameters()]
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     net.eval().requires_grad_(False)
     try:
-        yield
+        with exact_products():
+            yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
         for module, mode in was:
             module.training = mode
         for parameter, wanted in wanted_grad:

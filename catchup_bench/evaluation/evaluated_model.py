@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from .outputs import SelectedOutputs, choose_outputs, selection_facts
 class EvaluatedModel:
     """A network for [0,1] images, the dataset on whose test images it is evaluated, and the folder for outcomes.
     ``checkpoint`` says which weights it has; ``trained`` whether the folder is that of a run of ours; ``notes`` are
-    lines on what was taken of an external network, for the terminal."""
+    lines on what was taken of an external network, for the terminal; ``snapshots`` are files of its weights by epoch,
+    the last one included, where others were kept."""
 
     net: nn.Module
     dataset: str
@@ -35,6 +36,7 @@ class EvaluatedModel:
     checkpoint: dict[str, Any]
     trained: bool = False
     notes: tuple[str, ...] = ()
+    snapshots: dict[int, Path] = field(default_factory=dict)
 
     @property
     def weights(self) -> str:
@@ -64,7 +66,8 @@ def trained_model(folder: Path, device: torch.device) -> EvaluatedModel:
     net, _ = build(run, device, num_classes(tensors))
     load_weights(net, tensors, files.weights)
     checkpoint = {"sha256": file_digest(files.weights), "epoch": run.recipe.epochs}
-    return EvaluatedModel(net, run.dataset.name, folder, checkpoint, trained=True)
+    kept = files.snapshots | {run.recipe.epochs: files.weights} if files.snapshots else {}
+    return EvaluatedModel(net, run.dataset.name, folder, checkpoint, trained=True, snapshots=kept)
 
 
 def model_of_weights(

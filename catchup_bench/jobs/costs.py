@@ -20,7 +20,7 @@ def measure_cost(setup: Setup, runs: dict[str, Run], workspace: Workspace) -> di
 
     images = data.load(setup.dataset, "train", workspace.data_dir, setup.fraction)
     with computing_with(workspace.threads or threads_of(next(iter(runs.values())))):  # as the runs were trained
-        return cost.measure(runs, choose_device(workspace.device), images)
+        return cost.measure(runs, choose_device(workspace.device), images, engine=workspace.engine)
 
 
 def threads_of(run: Run | ExternalNetwork) -> int:

@@ -86,5 +86,5 @@ def seconds_per_image(run: Run, entry: data.Dataset, device: torch.device) -> fl
         recipe_name="cifar100-quick",
     )  # fmt: skip
     timed = cost.Timed(plain, cost.random_images(batch, entry.size, entry.num_classes), device)
-    timed.seconds(1)  # warm-up
+    timed.warm_up()
     return min(timed.seconds(1) for _ in range(3)) / batch

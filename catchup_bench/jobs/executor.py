@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from ..boards import Board, Setup
 from ..boards.grid import Job
@@ -26,9 +26,10 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class LocalExecutor:
-    """Runs side by side in processes of this machine; ``workers`` is their number, by default as many as fit."""
+    """Runs side by side in processes of this machine; ``workers`` is as for
+    :func:`catchup_bench.jobs.local.run_locally`."""
 
-    workers: int | None = None
+    workers: int | Literal["auto"] | None = None
 
     def run(
         self, board: Board, workspace: Workspace, todo: Sequence[Job], *, progress: BoardProgress, until: float | None

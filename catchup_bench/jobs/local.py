@@ -10,16 +10,18 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..boards import Board
 from ..boards.grid import Job
-from ..errors import BenchError, OutOfTime
+from ..errors import BenchError, OutOfTime, UsageError
 from ..records.outcomes import collect_record
 from ..runs.folder import RunFolder
 from ..runs.run import Run
 from ..system.signals import Stopped, sigint_held, stoppable
 from .job import BoardProgress, Deadline, Ledger, Workspace, do_job, training_failure
+
+MOST_WORKERS = 1024
 
 
 def work(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, until: float | None) -> float:
@@ -48,14 +50,14 @@ def run_locally(
     workspace: Workspace,
     todo: Sequence[Job],
     *,
-    workers: int | None = None,
+    workers: int | Literal["auto"] | None = None,
     progress: BoardProgress,
     until: float | None = None,
 ) -> list[Job]:
     """Do ``todo`` and write its records; return the jobs that are left when the clock passes ``until``.
 
-    ``workers`` is the number of runs side by side, each in a process of its own; 0 does one after the other in this
-    process. Raises :class:`RunFailed` after all others are done when a job fails.
+    ``workers`` is the number of runs side by side, each in a process of its own, or as for :func:`count_workers`; 0
+    does one after the other in this process. Raises :class:`RunFailed` after all others are done when a job fails.
     """
     progress.start(len(todo))
     ledger = Ledger(workspace, progress)
@@ -64,7 +66,7 @@ def run_locally(
             _settle(ledger, job, partial(do_job, job, board.settings, workspace, Deadline(until)))
             progress.advance(number)
     elif todo:
-        workers = min(workers or default_workers(workspace.device, todo, workspace.threads), len(todo))
+        workers = min(count_workers(workers, workspace, todo), len(todo))
         with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
             try:
                 with sigint_held():
@@ -77,15 +79,34 @@ def run_locally(
     return ledger.close()
 
 
-def default_workers(device: str, todo: Sequence[Job], threads: int | None) -> int:
-    """Return how many runs fit side by side: on a CPU as many as its cores have threads for, one on a GPU."""
-    if device == "cuda":
-        return 1
-    from ..system.hardware import cores
-    from .costs import threads_of
+def parse_workers(text: str | None) -> int | Literal["auto"] | None:
+    """Return ``auto``, or a number of runs side by side. Raises :class:`UsageError` for anything else."""
+    if text is None or text == "auto":
+        return text  # type: ignore[return-value]
+    if not (text.isascii() and text.isdecimal()) or int(text) > MOST_WORKERS:
+        raise UsageError(f"--workers {text}: it takes auto or a number from 0 to {MOST_WORKERS}")
+    return int(text)
 
-    most = threads or max(threads_of(job.run) for job in {str(job.run.model): job for job in todo}.values())
-    return max(1, cores() // most)
+
+def count_workers(wanted: int | Literal["auto"] | None, workspace: Workspace, todo: Sequence[Job]) -> int:
+    """Return how many runs to do side by side: as many as ``wanted``; by default as many as the cores of a CPU have
+    threads for, and one on a GPU; there, ``auto`` is as many as its free memory is estimated to hold."""
+    if isinstance(wanted, int):
+        return wanted
+    if workspace.device != "cuda":
+        from ..system.hardware import cores
+        from .costs import threads_of
+
+        different = {str(job.run.model): job.run for job in todo}.values()
+        return max(1, cores() // (workspace.threads or max(threads_of(run) for run in different)))
+    if wanted is None:
+        return 1
+    import torch
+
+    from .memory import side_by_side
+
+    runs = [job.run for job in todo if isinstance(job.run, Run)]
+    return side_by_side(runs, torch.cuda.mem_get_info()[0], workspace.data_dir)
 
 
 def stop_workers(seconds: float = 30.0) -> None:

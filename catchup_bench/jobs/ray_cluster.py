@@ -34,7 +34,7 @@ class Cluster:
 
 
 def parse_cluster(
-    on: str, address: str | None, cpus: float | None, gpus: float | None, workers: int | None
+    on: str, address: str | None, cpus: float | None, gpus: float | None, workers: str | None
 ) -> Cluster | None:
     """Return the cluster that the options describe; ``None`` for this machine without Ray."""
     if on == "ray":

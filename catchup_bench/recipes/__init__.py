@@ -48,13 +48,18 @@ class Recipe(BaseModel):
     looks: int = Field(20, ge=1)
     """How many looks a run takes at the most, evenly spaced; a look at 10,000 images costs as much as an epoch of
     3,000."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """``auto`` is bf16 autocast where the hardware has it, else fp32."""
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    """``auto`` is bf16 autocast where the hardware has it, else fp32; ``tf32`` is fp32 with products in TF32 (CUDA)."""
+    snapshots: tuple[float, ...] = Field((), exclude=True)
+    """Fractions of the epochs after which weights are kept, for the suite ``dynamics``. They change no result, so they
+    are no part of a run's identity and of no file."""
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
         if any(not 0 < m < 1 for m in self.milestones) or list(self.milestones) != sorted(self.milestones):
             raise ValueError("milestones must be rising fractions between 0 and 1")
+        if any(not 0 < s <= 1 for s in self.snapshots) or list(self.snapshots) != sorted(self.snapshots):
+            raise ValueError("snapshots must be rising fractions above 0, up to 1")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
         return self
@@ -70,6 +75,11 @@ class Recipe(BaseModel):
     def look_every(self) -> int:
         """Return the epochs between two looks at the test error."""
         return max(self.eval_every, math.ceil(self.epochs / self.looks))
+
+    @property
+    def snapshot_epochs(self) -> set[int]:
+        """The epochs, counted from 1, at whose end weights are kept."""
+        return {max(1, round(s * self.epochs)) for s in self.snapshots}
 
     def lr_at(self, progress: float) -> float:
         """Return the learning rate after ``progress`` epochs. Steps happen between epochs, cosine and warm-up at every

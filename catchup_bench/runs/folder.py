@@ -54,6 +54,16 @@ class RunFolder:
         """Return the file of the last epoch's weights; it is there when training is finished."""
         return self.path / "last.safetensors"
 
+    def snapshot(self, epoch: int) -> Path:
+        """The weights at the end of an epoch, counted from 1, that the recipe's ``snapshots`` name."""
+        return self.path / f"snapshot-{epoch}.safetensors"
+
+    @property
+    def snapshots(self) -> dict[int, Path]:
+        """Every such file that is there, by epoch."""
+        kept = {p.stem.removeprefix("snapshot-"): p for p in self.path.glob("snapshot-*.safetensors")}
+        return {int(epoch): path for epoch, path in kept.items() if epoch.isdecimal()}
+
     @property
     def best(self) -> Path:
         """Return the file of the weights of lowest test error: stored, never ranked."""
@@ -84,7 +94,8 @@ class RunFolder:
     def untouched(self) -> bool:
         """Return whether nothing is there but what a run's folder has before its first epoch is over."""
         begun = {self.description.name, self.metrics.name, self.lock.name}
-        return {p.name for p in self.path.iterdir()} <= begun and not self.metrics.read_bytes()
+        measured = self.metrics.exists() and self.metrics.stat().st_size > 0
+        return not measured and {p.name for p in self.path.iterdir()} <= begun
 
 
 def make_folder(run: Run, runs: Path) -> Path:

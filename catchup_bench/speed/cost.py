@@ -13,12 +13,14 @@ import numpy as np
 import torch
 
 from .. import data
+from ..engines import choose_engine
+from ..engines.graph_steps import Graphs
 from ..runs.build import build
 from ..runs.run import Run
 from ..seeds import derive
-from ..system.hardware import choose_precision
+from ..system.hardware import choose_precision, enough_memory, exact_products
 from ..system.provenance import describe, stamp
-from ..training.loop import compile_steps, make_loader, take_step
+from ..training.loop import make_loader, take_step, use_engine
 from ..training.state import Training, make_optimizer
 
 ROUNDS, STEPS = 15, 3
@@ -32,15 +34,18 @@ def measure(
     images: data.Images | data.Files,
     rounds: int = ROUNDS,
     steps: int = STEPS,
+    engine: str = "auto",
 ) -> dict[str, Any]:
     """Label → ratio of step times to the run labelled ``baseline``: median and quartiles over rounds.
 
     Each round times ``steps`` steps of every plan of every method in turn; the time of a method is the mean over its
-    plans, weighted by how often they are drawn, and a ratio is taken within a round.
+    plans, weighted by how often they are drawn, and a ratio is taken within a round. Steps are taken by ``engine``,
+    which is as for :func:`choose_engine`: that of training, so that the host's time to launch operations counts where
+    it counts in training; ``engine`` of the record is the baseline's, ``engines`` the others where they differ.
     """
-    timed = {label: Timed(run, images, device) for label, run in runs.items()}
+    timed = {label: Timed(run, images, device, engine) for label, run in runs.items()}
     for one in timed.values():
-        one.seconds(1)  # warm-up
+        one.warm_up()
     table: dict[str, list[float]] = {label: [] for label in timed}
     order = list(timed)
     for r in range(rounds):
@@ -55,10 +60,19 @@ def measure(
         "batch_size": first.recipe.batch_size,
         "image_size": images.size,
         "model": first.model.label,
+        **engines({label: one.facts() for label, one in timed.items()}),
         "rounds": rounds,
         "steps_per_plan_and_round": steps,
         "provenance": {**stamp(), **describe(device, next(iter(timed.values())).training.precision)},
     }
+
+
+def engines(facts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Which engine took the steps, from the facts of every label; and which plans it did not take, and why."""
+    base = facts["baseline"]["engine"]
+    others = {label: one["engine"] for label, one in facts.items() if one["engine"] != base}
+    eager = {label: one["eager_plans"] for label, one in facts.items() if one.get("eager_plans")}
+    return {"engine": base} | ({"engines": others} if others else {}) | ({"eager_plans": eager} if eager else {})
 
 
 def quartiles(ratios: list[float]) -> dict[str, float]:
@@ -76,9 +90,7 @@ def random_images(n: int, size: int, num_classes: int) -> data.Images:
 class Timed:
     """A method in training, a few steps at a time."""
 
-    def __init__(
-        self, run: Run, images: data.Images | data.Files, device: torch.device, compiled: bool = False
-    ) -> None:
+    def __init__(self, run: Run, images: data.Images | data.Files, device: torch.device, engine: str = "auto") -> None:
         net, method = build(run, device)
         precision = choose_precision(run.recipe.precision, device)
         self.training = Training(run, Path(), net, method, make_optimizer(run, net), precision, 0, [])
@@ -88,11 +100,18 @@ class Timed:
         drawn = Counter(method.plan(rng) for _ in range(DRAWS))
         self.plans = {plan: count / DRAWS for plan, count in drawn.items()}
         self.training.gen.manual_seed(derive(run.seed, "method", 0))
-        if compiled:
-            compile_steps(self.training)
+        use_engine(self.training, choose_engine(engine, device))
         self.epoch, self.batches = 0, self.loader.epoch(0)
         net.train()
         method.start_epoch(net)
+
+    def facts(self) -> dict[str, Any]:
+        """How the steps were taken, as in the record of a training."""
+        return self.training.engine.facts() if self.training.engine else {"engine": "eager"}
+
+    def warm_up(self) -> None:
+        """Take the steps in which an engine prepares: a captured one is eager at first, and then made."""
+        self.seconds(3 if isinstance(self.training.engine, Graphs) else 1)
 
     def seconds(self, steps: int) -> float:
         """Expected time of a step."""
@@ -101,10 +120,11 @@ class Timed:
     def of_plan(self, plan: object, steps: int) -> float:
         self.sync()
         start = time.perf_counter()
-        for _ in range(steps):
-            x, y = self.next_batch()
-            take_step(self.training, x, y, plan, lr=1e-3)
-        self.sync()
+        with enough_memory(self.training.run.folder), exact_products(self.training.precision):
+            for _ in range(steps):
+                x, y = self.next_batch()
+                take_step(self.training, x, y, plan, lr=1e-3)
+            self.sync()
         return (time.perf_counter() - start) / steps
 
     def next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:

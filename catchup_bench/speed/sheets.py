@@ -25,6 +25,7 @@ def costs(found: dict[str, Any]) -> list[Sheet]:
     title = (
         f"step relative to the baseline's {found['baseline_seconds_per_step']:.3f} s: {found['model']}, "
         f"{found['image_size']} px, batch {found['batch_size']}, {where['precision']}, {where['device']}"
+        + (f", engine {found['engine']}" if "engine" in found else "")
     )
     return [Sheet(title, ["method", "cost", "quartiles", "passes"], rows)]
 
@@ -101,3 +102,26 @@ def scale(found: dict[str, Any]) -> list[Sheet]:
     where = found["provenance"]
     title = f"{found['model']}, {where['precision']}, {where['device']}, {where['threads']} threads"
     return [Sheet(title, ["images", "batch", "images/s", "peak MB"], rows, left=2)]
+
+
+def gpu(found: dict[str, Any]) -> list[Sheet]:
+    """A table a part: names and numbers; of methods, means over their plans."""
+    where = found["provenance"]
+    facts = {key: where[key] for key in ("device", "precision", "threads")} | {"torch": where["versions"]["torch"]}
+    facts |= {"batch": found["batch_size"], "small": found["small"]}
+    sheets = [Sheet("measured", ["", ""], [[name, str(value)] for name, value in facts.items()])]
+    for part, values in found["parts"].items():
+        head, rows = ["", ""], [[name, number(value)] for name, value in values.items()]
+        if part == "methods" and "error" not in values:
+            head = ["method", "eager, s", "captured, s", "plans captured"]
+            rows = [
+                [name, number(m["eager"]), number(m["graphs"]), f"{m['captured']} of {len(m['plans'])}"]
+                for name, m in values.items()
+            ]
+        sheets.append(Sheet(f"{part}, {found['seconds'][part]:.0f} s", head, rows or [["none", ""]]))
+    return sheets
+
+
+def number(value: Any) -> str:
+    """Four digits of a number; anything else as it is."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

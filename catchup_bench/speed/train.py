@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from .. import data
 from ..runs.build import build_net
 from ..runs.run import Run
-from ..system.hardware import autocast, choose_precision, cores
+from ..system.hardware import autocast, choose_precision, cores, exact_products
 from ..system.provenance import describe, stamp
 from ..system.threads import choose_threads, computing_with
 from ..training.loader import Loader
@@ -95,9 +95,10 @@ class Loop:
     def seconds(self, steps: int) -> float:
         synchronise(self.device)
         start = time.perf_counter()
-        for _ in range(steps):
-            self.step()
-        synchronise(self.device)
+        with exact_products(self.precision):
+            for _ in range(steps):
+                self.step()
+            synchronise(self.device)
         return (time.perf_counter() - start) / steps
 
 
@@ -141,7 +142,7 @@ def resident(loader: Loader | StreamingLoader) -> Batches:
     return lambda: loader.epoch(next(epochs))
 
 
-def loops(run: Run, images: data.Images, device: torch.device, compiled: bool) -> dict[str, Any]:
+def loops(run: Run, images: data.Images, device: torch.device, compiled: bool, engine: str) -> dict[str, Any]:
     """The plain loop, then one more thing in each; the product is the loop that runs are trained with, and compiled the
     same with ``--engine compile``."""
     recipe = run.recipe
@@ -157,9 +158,9 @@ def loops(run: Run, images: data.Images, device: torch.device, compiled: bool) -
     if precision != "fp32":
         found[f"+ {precision}"] = Loop(run, ours, device, last, precision)
     found["+ fused SGD"] = Loop(run, ours, device, last, precision, fused=True)
-    found["product"] = cost.Timed(run, images, device)
+    found["product"] = cost.Timed(run, images, device, engine)
     if compiled:
-        found["product, compiled"] = cost.Timed(run, images, device, compiled=True)
+        found["product, compiled"] = cost.Timed(run, images, device, "compile")
     return found
 
 
@@ -170,6 +171,15 @@ def flop_per_image(run: Run, images: data.Images) -> float:
     with FlopCounterMode(display=False) as counter:
         F.cross_entropy(net(x), images.y[:2]).backward()
     return counter.get_total_flops() / 2
+
+
+def matmul_peaks(device: torch.device, types: dict[str, torch.dtype], size: int) -> dict[str, float]:
+    """Return :func:`matmul_peak` of every precision."""
+    found = {}
+    for name, dtype in types.items():
+        with exact_products(name):
+            found[name] = matmul_peak(device, dtype, size)
+    return found
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, size: int, repeats: int = 5, seconds: float = 5.0) -> float:
@@ -187,41 +197,55 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, size: int, repeats: in
 
 
 def measure(
-    runs: dict[str, Run], device: torch.device, images: data.Images, rounds: int, steps: int, compiled: bool = False
+    runs: dict[str, Run],
+    device: torch.device,
+    images: data.Images,
+    rounds: int,
+    steps: int,
+    compiled: bool = False,
+    engine: str = "auto",
 ) -> dict[str, Any]:
     """Measure each loop's images/s, FLOP/s and ratio to the reference, medians over ``rounds``; then the cost of each
     of ``runs`` relative to that labelled ``baseline``. All compute with as many threads as runs are trained with."""
     run = runs["baseline"]
     net = build_net(run.model, run.dataset.name, device)
     with computing_with(choose_threads(None, net, images.size, device)):
-        return _measure(runs, device, images, rounds, steps, compiled)
+        return _measure(runs, device, images, rounds, steps, compiled, engine)
 
 
 def _measure(
-    runs: dict[str, Run], device: torch.device, images: data.Images, rounds: int, steps: int, compiled: bool
+    runs: dict[str, Run],
+    device: torch.device,
+    images: data.Images,
+    rounds: int,
+    steps: int,
+    compiled: bool,
+    engine: str,
 ) -> dict[str, Any]:
     run = runs["baseline"]
+    precision = choose_precision(run.recipe.precision, device)
     size = 8192 if device.type == "cuda" else 2048
     types = {"fp32": torch.float32}
     if choose_precision("auto", device) == "bf16":  # elsewhere it is emulated, for minutes on end
         types["bf16"] = torch.bfloat16
-    peaks = [{name: matmul_peak(device, dtype, size) for name, dtype in types.items()}]
-    timed, sides = loops(run, images, device, compiled), cores()
+    if precision == "tf32":
+        types["tf32"] = torch.float32
+    peaks = [matmul_peaks(device, types, size)]
+    timed, sides = loops(run, images, device, compiled, engine), cores()
     table: dict[str, list[float]] = {}
     with ExitStack() as stack:
         if device.type == "cpu" and sides > 1:
             timed["product, a run a core"] = SideBySide(run, images, sides, stack)
         for name, one in timed.items():
-            one.seconds(2)  # warm-up
+            one.seconds(3)  # warm-up: a captured step is made in the second
             table[name] = []
         order = list(timed)
         for r in range(rounds):
             for name in order[r % len(order) :] + order[: r % len(order)]:
                 table[name].append(timed[name].seconds(steps))
-    peaks.append({name: matmul_peak(device, dtype, size) for name, dtype in types.items()})
+    peaks.append(matmul_peaks(device, types, size))
     peak = {name: max(p[name] for p in peaks) for name in types}
     flop, batch = flop_per_image(run, images), run.recipe.batch_size
-    precision = choose_precision(run.recipe.precision, device)
     found = {}
     for name, times in table.items():
         speed = batch / median(times)
@@ -232,7 +256,8 @@ def _measure(
         "flop_per_image": flop,
         "peak_flop_per_second": peak,
         "share_of_peak": found["product"]["flop_per_second"] / peak.get(precision, peak["fp32"]),
-        "methods": cost.measure(runs, device, images, rounds, 1)["methods"] if len(runs) > 1 else {},
+        "engine": timed["product"].facts()["engine"],
+        "methods": cost.measure(runs, device, images, rounds, 1, engine)["methods"] if len(runs) > 1 else {},
         "model": run.model.label,
         "image_size": images.x.shape[1],
         "batch_size": batch,

@@ -7,7 +7,7 @@ bf16, 25 of the 83,685 outcomes of ``robustness`` changed for a network trained 
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -31,7 +31,8 @@ GROUPS = {"robustness": ("clean", "fgsm", "corruption", "deformation")}
 class Context:
     """The input of a suite: the network, the test images in official order, and what the dataset says of them.
     ``captured`` makes its passes where they are captured; attacks need the gradient, and take ``net``. ``key`` is what
-    random numbers are keyed by: what the whole test set is, see :func:`catchup_bench.data.stream_key`."""
+    random numbers are keyed by: what the whole test set is, see :func:`catchup_bench.data.stream_key`. ``snapshots``
+    are files of the network's weights at several epochs of its training, where they were kept."""
 
     net: nn.Module
     images: Images
@@ -42,6 +43,7 @@ class Context:
     data_dir: Path
     captured: Forward | None = None
     key: str = ""
+    snapshots: Mapping[int, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.key:  # a part of the images keeps the key of the whole

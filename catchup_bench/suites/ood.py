@@ -4,9 +4,7 @@ Conventions of the authors of ImageNet-O (Hendrycks et al., CVPR 2021, arXiv 190
 positive class, the score grows with strangeness, average precision is step-wise.
 """
 
-import base64
 import hashlib
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,8 +23,7 @@ from ..errors import UsageError, pick
 from ..records.record import Outcome
 from ..system.hardware import to_device
 from . import Context, Found, Suite, fetch
-
-Array = npt.NDArray[np.float32]
+from ._values import Array, pack, same, unpack
 
 RECALL = 0.95
 IMAGENET_O = "imagenet-o"
@@ -94,7 +91,7 @@ class OOD(Suite):
             pairs = list(_pairs("", again, stated))
         except (KeyError, TypeError, ValueError, AttributeError) as err:
             return [f"its scores or metrics are damaged: {type(err).__name__} {err}"]
-        return [f"{name} is stated as {b}, its scores give {a}" for name, a, b in pairs if not _same(a, b)]
+        return [f"{name} is stated as {b}, its scores give {a}" for name, a, b in pairs if not same(a, b)]
 
     def images_digest(self, context: Context, condition: str) -> str:
         """Return the SHA-256 of the digests of both test sets."""
@@ -214,18 +211,3 @@ def _pairs(name: str, again: Any, stated: Any) -> Iterator[tuple[str, Any, Any]]
         raise ValueError(f"{name or 'it'} has {', '.join(sorted(again.keys() ^ stated.keys()))} on one side only")
     for key in again:
         yield from _pairs(f"{name} {key}".strip(), again[key], stated[key])
-
-
-def _same(a: float, b: Any) -> bool:
-    """Return whether they are equal up to the last digits, which another version of scikit-learn may round
-    otherwise."""
-    return isinstance(b, int | float) and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9)
-
-
-def pack(scores: Array) -> str:
-    """Pack scores as little-endian float32 in base64."""
-    return base64.b64encode(scores.astype("<f4").tobytes()).decode()
-
-
-def unpack(text: str) -> Array:
-    return np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from ..errors import UsageError
+from ..errors import RunFailed, UsageError
+
+ENGINES = ("auto", "eager", "compile", "graphs", "compile+graphs")
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -22,7 +24,12 @@ def choose_device(name: str = "auto") -> torch.device:
 
 def choose_precision(wanted: str, device: torch.device) -> str:
     """Return ``wanted``; for ``auto`` bf16 where the hardware multiplies it natively (elsewhere it is emulated, and
-    slower), else fp32."""
+    slower), else fp32.
+
+    ``tf32`` is fp32 whose products CUDA rounds to 10 bits of mantissa. Raises :class:`UsageError` where there is none.
+    """
+    if wanted == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device)[0] < 8):
+        raise UsageError("--precision tf32 needs a CUDA device of compute capability 8.0 or later: use fp32")
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
@@ -31,11 +38,42 @@ def choose_precision(wanted: str, device: torch.device) -> str:
     return "bf16" if flags.get("avx512_bf16") or flags.get("amx_bf16") else "fp32"
 
 
+def captures(engine: str) -> bool:
+    """Whether ``engine``, as :func:`choose_engine` gives it, makes CUDA graphs."""
+    return engine in ("auto", "graphs", "compile+graphs")
+
+
 def to_device(x: Tensor, device: torch.device) -> Tensor:
     """Return ``x`` on ``device``. The host does not wait, as it would for a copy out of memory that is not pinned."""
     if device.type == "cpu" or x.device.type != "cpu":
         return x.to(device)
     return x.pin_memory().to(device, non_blocking=True)
+
+
+@contextmanager
+def exact_products(precision: str = "fp32") -> Iterator[None]:
+    """Products and convolutions of fp32 numbers are of fp32 numbers, unless ``precision`` is ``tf32``.
+
+    Torch rounds the factors of convolutions on CUDA to TF32 if it is not told otherwise.
+    """
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@contextmanager
+def enough_memory(what: str) -> Iterator[None]:
+    """Raise :class:`RunFailed` for ``what`` when the device's memory is exhausted."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise RunFailed(
+            f"{what}: out of device memory; try a smaller --set recipe.batch_size or --width, or end other processes "
+            "on the device"
+        ) from None
 
 
 @contextmanager

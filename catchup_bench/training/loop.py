@@ -21,7 +21,7 @@ from torch import Tensor
 from .. import data
 from ..data.batches import batches
 from ..engines import choose_engine
-from ..engines.capture import Backend, CudaGraphs
+from ..engines.capture import Backend, CudaGraphs, Step
 from ..engines.compiled import Compiled
 from ..engines.graph_steps import Graphs
 from ..errors import OutOfTime, RunFailed, UsageError
@@ -31,7 +31,7 @@ from ..runs.folder import RunFolder, open_run
 from ..runs.run import Run
 from ..seeds import derive
 from ..system.files import read_json, write_json
-from ..system.hardware import autocast, choose_precision
+from ..system.hardware import autocast, captures, choose_precision, enough_memory, exact_products
 from ..system.progress import NoProgress, Progress
 from ..system.threads import choose_threads, computing_with
 from .distributed import ALONE, Group
@@ -70,10 +70,12 @@ def train(
             folder.state.unlink(missing_ok=True)  # killed between the two
             check_train_images(run, folder, data_dir)
         return folder.path
+    choose_precision(run.recipe.precision, device)  # refuses what the device has not, before anything is written
     images = data.load(run.dataset.name, "train", data_dir, run.dataset.fraction, run.seed)
     test = data.load(run.dataset.name, "test", data_dir)
-    net, method = build(run, device, data.num_classes(run.dataset.name, data_dir))
-    loader = make_loader(run, images, device, group)
+    with enough_memory(run.folder):
+        net, method = build(run, device, data.num_classes(run.dataset.name, data_dir))
+        loader = make_loader(run, images, device, group)
     check_smallest_batch(net, loader)
     fitting = choose_threads(threads, net, images.size, device)
     with open_run(run, runs) if group.main else nullcontext():
@@ -83,11 +85,9 @@ def train(
                 f"{folder.state} is of {training.threads} threads, not {threads}, which would end in other weights: "
                 "leave --threads out, or delete it to start over"
             )
-        if engine == "graphs":
-            capture_steps(training, CudaGraphs(device))
-        elif engine == "compile":
-            compile_steps(training)
-        with computing_with(training.threads), keeping(training):
+        use_engine(training, engine)
+        exact = exact_products(training.precision)
+        with computing_with(training.threads), enough_memory(run.folder), keeping(training), exact:
             train_epochs(training, loader, test, progress, checkpoint_every)
             if group.main:
                 finish(training, images)
@@ -110,10 +110,21 @@ def check_train_images(run: Run, folder: RunFolder, data_dir: Path | None) -> No
         )
 
 
-def capture_steps(training: Training, backend: Backend) -> None:
-    step = partial(train_step, training)
-    net, optimizer = training.net, training.optimizer
-    training.engine = Graphs(step, net, optimizer, training.gen, training.precision, backend)
+def use_engine(training: Training, engine: str) -> None:
+    """Have the steps of ``training`` taken by ``engine``, which is as :func:`choose_engine` gives it."""
+    if captures(engine):
+        capture_steps(training, CudaGraphs(training.net.mean.device), engine)
+    elif engine == "compile":
+        compile_steps(training)
+
+
+def capture_steps(training: Training, backend: Backend, engine: str = "graphs") -> None:
+    step: Step = partial(train_step, training)
+    net, optimizer, gen = training.net, training.optimizer, training.gen
+    if engine == "compile+graphs":
+        step = Compiled(step, net, gen).take
+    name, optional = ("graphs", True) if engine == "auto" else (engine, False)
+    training.engine = Graphs(step, net, optimizer, gen, training.precision, backend, name, optional)
 
 
 def compile_steps(training: Training) -> None:
@@ -149,7 +160,8 @@ def dry_run(run: Run, *, device: torch.device, data_dir: Path | None = None) -> 
     x, y = next(loader.epoch(0))
     plan = method.plan(np.random.default_rng(derive(run.seed, "plan", 0)))
     method.start_epoch(net)
-    return float(train_step(training, x, y, plan, torch.Generator(device).manual_seed(0), run.recipe.lr))
+    with enough_memory(run.folder), exact_products(precision):
+        return float(train_step(training, x, y, plan, torch.Generator(device).manual_seed(0), run.recipe.lr))
 
 
 def make_loader(

@@ -142,6 +142,9 @@ def after_epoch(training: Training, line: dict[str, Any], epoch: int) -> None:
     if training.group.main:
         append_line(RunFolder(training.folder).metrics, json.dumps(line))
     weights = {k: v.detach().clone() for k, v in training.net.state_dict().items()}
+    if training.group.main and training.epoch in training.run.recipe.snapshot_epochs:
+        path = RunFolder(training.folder).snapshot(training.epoch)
+        checkpoint.save_tensors(weights, training.run, path, epoch=training.epoch)
     if "test_error" in line and training.best is line:
         training.best_weights = weights
     state = {

@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from ..bounds import bounded_fields
 from ..errors import UsageError
@@ -22,7 +23,17 @@ from ..models import MODELS, StagedNet
 
 CLASSES, SIZE, MAX_PLANS = 10, 16, 64
 
-SYNCING = ("item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__int__", "__float__", "__index__")
+READING = {
+    "item", "tolist", "cpu", "numpy", "nonzero", "argwhere", "masked_select", "unique", "unique_consecutive", "equal",
+    "allclose", "is_nonzero", "bincount", "__bool__", "__int__", "__float__", "__index__", "__contains__", "__array__",
+    "__format__", "__repr__",
+}  # fmt: skip
+"""Functions that read a tensor's values on the host."""
+
+MAKING = {"tensor", "as_tensor", "asarray", "new_tensor", "from_numpy"}
+"""Functions that make a tensor of numbers on the host."""
+
+INDEXING = {"__getitem__", "__setitem__"}
 
 
 @dataclass(frozen=True)
@@ -103,15 +114,23 @@ def loss_is_finite(s: BoundMethod) -> str:
 
 def gradients_reach_every_stage(s: BoundMethod) -> str:
     for plan in s.plans():
-        s.net.zero_grad()
-        s.loss(plan).backward()
-        for name, part in [*((f"stage {i}", m) for i, m in enumerate(s.net.stages)), ("head", s.net.head)]:
-            grads = [p.grad for p in part.parameters()]
-            need(any(g is not None and g.abs().sum() > 0 for g in grads), f"plan {plan}: no gradient in {name}")
-            need(
-                all(g is None or bool(g.isfinite().all()) for g in grads), f"plan {plan}: gradient not finite in {name}"
-            )
+        trained(s, plan)
     return "stem to head"
+
+
+def trained(s: BoundMethod, plan: Any, half: bool = False) -> set[str]:
+    """Take the gradients of one step, in bf16 autocast if ``half``; the names of the parameters that have one."""
+    said = f"plan {plan}{', bf16' if half else ''}"
+    s.net.zero_grad()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        loss = s.loss(plan)
+    need(math.isfinite(loss.item()), f"{said}: loss is {loss.item()}")
+    loss.backward()
+    for name, part in [*((f"stage {i}", m) for i, m in enumerate(s.net.stages)), ("head", s.net.head)]:
+        grads = [p.grad for p in part.parameters()]
+        need(any(g is not None and bool(g.abs().sum() > 0) for g in grads), f"{said}: no gradient in {name}")
+        need(all(g is None or bool(g.isfinite().all()) for g in grads), f"{said}: gradient not finite in {name}")
+    return {name for name, p in s.net.named_parameters() if p.grad is not None}
 
 
 def target_weights_sum_to_one(s: BoundMethod) -> str:
@@ -195,46 +214,79 @@ def evaluation_is_untouched(s: BoundMethod) -> str:
 def half_precision_works(s: BoundMethod) -> str:
     for plan in s.plans():
         s.reset()
-        s.net.zero_grad()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = s.loss(plan)
-        loss.backward()
-        grads = [p.grad for p in s.net.parameters() if p.grad is not None]
+        single = trained(s, plan)
+        s.reset()
+        lost = sorted(single - trained(s, plan, half=True))
         need(
-            math.isfinite(loss.item()) and all(bool(g.isfinite().all()) for g in grads),
-            f"plan {plan}: not finite in bf16",
+            not lost,
+            f"plan {plan}, bf16: no gradient in {len(lost)} parameters that have one in fp32, such as {lost[:1]}; a "
+            "pass without gradients belongs in catchup_bench.method.without_gradients",
         )
-    return "bf16 autocast"
+    return "bf16 autocast is finite and trains the parameters that fp32 does"
+
+
+def refuse(name: str, args: Any, kwargs: Any) -> None:
+    """Raise :class:`Broken` for a call that makes the host wait for a device: one that reads values of a tensor, or
+    copies numbers into one. On a CPU nothing waits; so it is the function that counts, not what it does here."""
+    if name in READING or (name == "where" and len(args) + len(kwargs) == 1):
+        raise Broken(f"{name} reads a tensor's values on the host")
+    if name in MAKING and copies_numbers(name, *args, **kwargs):
+        raise Broken(f"torch.{name} copies numbers to the device: use torch.full, torch.arange or arithmetic")
+    if name in INDEXING:
+        for index in args[1] if isinstance(args[1], tuple) else (args[1],):
+            if isinstance(index, Tensor) and index.dtype == torch.bool:
+                raise Broken("a mask as an index is counted on the host: use torch.where")
+            if isinstance(index, list | range | np.ndarray):
+                raise Broken("a list as an index is copied to the device: use slices or torch.arange")
+    if name == "__setitem__" and not isinstance(args[2], Tensor):
+        raise Broken("t[i] = number copies the number to the device: use torch.where, fill_ or arithmetic")
+
+
+class Refusing(TorchFunctionMode):
+    """Every function of torch that is called, by whatever name it was imported, goes through :func:`refuse`."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        refuse(getattr(func, "__name__", ""), args, kwargs or {})
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager
-def no_host_reads() -> Iterator[None]:
-    """Make every way of reading a tensor's values on the host raise, as a device would have to wait for it."""
+def nothing_may_wait() -> Iterator[None]:
+    """What would make the host wait for a device raises :class:`Broken`. The mode does not see a backward pass, nor
+    functions without a tensor among their arguments; what replaces the functions does."""
 
-    def refuse(name: str) -> Callable[..., Any]:
+    def guard(owner: Any, name: str) -> Any:
+        original = getattr(owner, name)
+
         def call(*args: Any, **kwargs: Any) -> Any:
-            raise Broken(f"Tensor.{name} reads a device value on the host")
+            refuse(name, args, kwargs)
+            return original(*args, **kwargs)
 
-        return call
+        return mock.patch.object(owner, name, call)
 
-    patches = [mock.patch.object(Tensor, name, refuse(name)) for name in SYNCING]
-    for patch in patches:
-        patch.start()
-    try:
+    names = (*READING, *MAKING, *INDEXING, "where")
+    with ExitStack() as stack:
+        for patch in [guard(owner, name) for owner in (Tensor, torch) for name in names if hasattr(owner, name)]:
+            stack.enter_context(patch)
+        stack.enter_context(Refusing())
         yield
-    finally:
-        for patch in patches:
-            patch.stop()
 
 
-def nothing_is_read_on_the_host(s: BoundMethod) -> str:
+def copies_numbers(name: str, data: Any, *args: Any, device: Any = None, **kwargs: Any) -> bool:
+    """Whether a call of :data:`MAKING` copies numbers to a device, or makes a tensor that only a copy could bring
+    there. A single number stays on the host, from where arithmetic takes it along."""
+    if name in ("as_tensor", "asarray") and isinstance(data, Tensor):
+        return False
+    return name == "new_tensor" or device is not None or not isinstance(data, int | float)
+
+
+def nothing_waits_for_the_device(s: BoundMethod) -> str:
     for plan in s.plans():
         s.reset()
         for _ in range(2):  # methods with a history behave otherwise at the second step
-            with no_host_reads():
-                loss = s.loss(plan)
-            loss.backward()
-    return "no item, tolist, cpu, numpy, nonzero, bool, int or float of a tensor"
+            with nothing_may_wait():
+                s.loss(plan).backward()
+    return "no value of a tensor is read on the host, and no number copied into one"
 
 
 CHECKS = (
@@ -248,7 +300,7 @@ CHECKS = (
     inputs_are_untouched,
     evaluation_is_untouched,
     half_precision_works,
-    nothing_is_read_on_the_host,
+    nothing_waits_for_the_device,
 )
 
 

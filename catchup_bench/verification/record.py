@@ -1,7 +1,7 @@
 """Verify one record. Level 1: it agrees with itself. Level 2: its checkpoint, evaluated again, gives its bits."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def reevaluate(
     suites = resolve_suites(suites, model.dataset, data_dir)
     with tempfile.TemporaryDirectory() as fresh:
         again = evaluate(
-            EvaluatedModel(model.net, model.dataset, Path(fresh), model.checkpoint),
+            replace(model, folder=Path(fresh), trained=False),
             suites,
             device=device,
             data_dir=data_dir,

@@ -160,7 +160,7 @@ def test_training_and_test_pictures_are_turned_alike_and_official_ones_are_not(t
 
 
 def test_a_strip_is_not_enlarged_without_bound(tmp_path: Path) -> None:
-    strip = layouts.Item("strip.png", saved(Image.new("RGB", (40_000, 4)), "PNG"), 0)
+    strip = layouts.Item("strip.png", saved(Image.new("RGB", (80_000, 8)), "PNG"), 0)
     layouts.folders(tmp_path, ["x"], train=[strip], test=[strip])
-    with pytest.raises(UsageError, match=r"strip\.png: its 40000×4 pixels are too narrow to be shown at 224×224"):
+    with pytest.raises(UsageError, match=r"strip\.png: its 80000×8 pixels are too narrow to be shown at 224×224"):
         data.load(f"folder:{tmp_path}", "test")

@@ -13,9 +13,9 @@ from torch import Tensor
 from catchup_bench import data, registry
 from catchup_bench.evaluation.evaluated_model import trained_model
 from catchup_bench.runs.make import make_run
-from catchup_bench.training.loop import compile_steps, make_loader, take_step, train
+from catchup_bench.training.loop import capture_steps, compile_steps, make_loader, take_step, train
 from tests.conftest import Cli, as_json
-from tests.engines.test_graph_steps import assert_same, go, small, start
+from tests.engines.test_graph_steps import Rerun, assert_same, go, small, start
 from tests.training.test_loop import Stop, StopsAfter
 
 CPU = torch.device("cpu")
@@ -48,6 +48,18 @@ def test_a_compiled_network_trains_to_the_same_bits(method: str, traced: list[se
     assert go(compiled) == go(eager)
     assert_same(eager, compiled)
     assert 1 <= len(traced) <= 12 and all(size == {9} for size in traced), "the short last batch runs eagerly"
+
+
+@pytest.mark.parametrize("method", ["baseline", "catchup"])
+def test_compiled_steps_are_captured_and_train_to_the_same_bits(method: str, traced: list[set[int]]) -> None:
+    eager, both = start(small(method)), start(small(method))
+    backend = Rerun()
+    capture_steps(both, backend, "compile+graphs")
+    assert go(both) == go(eager)
+    assert_same(eager, both)
+    assert both.engine is not None and both.engine.facts() == {"engine": "compile+graphs", "eager_plans": {}}
+    assert traced and all(size == {9} for size in traced), "the short last batch runs eagerly"
+    assert backend.replays > 2 * backend.captures > 0 and "forward" not in vars(both.net)
 
 
 def test_evaluation_and_other_batches_are_eager(traced: list[set[int]]) -> None:

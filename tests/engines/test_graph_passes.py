@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from catchup_bench.data import Images
 from catchup_bench.engines.capture import WARM_UP, Act
 from catchup_bench.engines.graph_passes import Forward
+from catchup_bench.errors import RunFailed
 from catchup_bench.evaluation.evaluate import evaluate, evaluation_mode
 from catchup_bench.evaluation.evaluated_model import trained_model
 from catchup_bench.jobs.job import Deadline, Workspace, do_job
@@ -280,13 +281,14 @@ def test_a_cpu_has_no_graphs(cli: Cli, trained_run: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("engine", ["auto", "graphs", "compile+graphs"])
 def test_the_command_says_what_was_not_captured(
-    cli: Cli, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     monkeypatch.setattr("catchup_bench.engines.choose_engine", lambda name, *_: name)
     monkeypatch.setattr("catchup_bench.evaluation.evaluate.CudaGraphs", Waiting)
     run = copy(trained_run, tmp_path)
-    result = cli("evaluate", run, "--suite", "deformation", "--engine", "graphs")
+    result = cli("evaluate", run, "--suite", "deformation", "--engine", engine)
     assert result.exit_code == 0
     said = [line for line in result.stderr.splitlines() if "eagerly" in line]
     assert said == ["some conditions were evaluated eagerly: called a synchronizing CUDA operation"]
@@ -306,3 +308,36 @@ def test_a_board_evaluates_with_the_engine_that_it_trains_with(
     job = Job(run=read_run(trained_run), setup="some", label="catchup", suites=("clean",))
     do_job(job, {}, Workspace(tmp_path, tmp_path, "some", None, "cpu", "graphs"), Deadline(None))
     assert asked == ["graphs", "graphs"]
+
+
+class Crowded(Again):
+    """Runs out of memory in the capture."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def capture(self, act: Act, gen: torch.Generator | None) -> Act:
+        act()
+        raise self.error
+
+
+def test_passes_whose_graph_does_not_fit_into_memory_are_eager() -> None:
+    net = make_net().eval()
+    forward, x = Forward(net, Crowded(torch.OutOfMemoryError("CUDA out of memory"))), torch.rand(4, 3, 16, 16)
+    with torch.inference_mode():
+        assert all(torch.equal(forward(x), net(x)) for _ in range(4))
+    assert forward.facts() == {"engine": "graphs", "eager": "the device's memory does not hold the graphs"}
+
+
+def test_passes_that_cannot_be_captured_end_an_evaluation_only_if_graphs_were_asked_for() -> None:
+    net, x = make_net().eval(), torch.rand(4, 3, 16, 16)
+    for optional in (True, False):
+        forward = Forward(net, Crowded(RunFailed("not permitted")), optional)
+        with torch.inference_mode():
+            forward(x)
+            if optional:
+                assert torch.equal(forward(x), net(x)) and forward.facts()["eager"] == "not permitted"
+            else:
+                with pytest.raises(RunFailed, match="not permitted"):
+                    forward(x)

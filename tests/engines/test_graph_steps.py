@@ -23,7 +23,7 @@ from catchup_bench.runs import checkpoint
 from catchup_bench.runs.build import build
 from catchup_bench.runs.make import make_run
 from catchup_bench.runs.run import Run
-from catchup_bench.system.hardware import choose_precision
+from catchup_bench.system.hardware import captures, choose_precision
 from catchup_bench.system.progress import NoProgress
 from catchup_bench.training import loop
 from catchup_bench.training.loop import capture_steps, make_loader, train, train_epoch
@@ -239,6 +239,92 @@ def test_a_step_that_waits_for_the_device_runs_eagerly() -> None:
     assert captured.engine is not None and captured.engine.fallen == {None: "called a synchronizing CUDA operation"}
 
 
+class Fails(Rerun):
+    """Runs out of memory, or fails otherwise, at one part of a capture."""
+
+    def __init__(self, where: str, error: Exception) -> None:
+        super().__init__()
+        self.where, self.error = where, error
+
+    def warm_up(self, act: Act) -> None:
+        act()
+        if self.where == "warm_up":
+            raise self.error
+
+    def capture(self, act: Act, gen: torch.Generator) -> Act:
+        if self.where == "capture":
+            act()
+            raise self.error
+        replay = super().capture(act, gen)
+
+        def fail() -> Tensor:
+            replay()
+            raise self.error
+
+        return fail
+
+
+@pytest.mark.parametrize("where", ["warm_up", "capture", "replay"])
+@pytest.mark.parametrize("engine", ["graphs", "auto"])
+def test_a_plan_whose_graph_does_not_fit_into_memory_runs_eagerly(where: str, engine: str) -> None:
+    eager, captured = start(small("catchup")), start(small("catchup"))
+    capture_steps(captured, Fails(where, torch.OutOfMemoryError("CUDA out of memory")), engine)
+    assert go(eager) == go(captured)
+    assert_same(eager, captured)
+    assert captured.engine is not None and captured.engine.replays == {}
+    assert set(captured.engine.fallen.values()) == {"the device's memory does not hold the graphs"}
+
+
+def test_what_cannot_be_captured_is_eager_if_nobody_asked_for_graphs() -> None:
+    eager, captured, asked = start(small("cutmix")), start(small("cutmix")), start(small("cutmix"))
+    capture_steps(captured, Fails("capture", RunFailed("not permitted")), "auto")
+    assert go(eager) == go(captured)
+    assert_same(eager, captured)
+    assert captured.engine is not None
+    assert captured.engine.facts() == {"engine": "eager", "eager_plans": {"0": "not permitted"}}
+    capture_steps(asked, Fails("capture", RunFailed("not permitted")))
+    with pytest.raises(RunFailed, match="not permitted"):
+        go(asked)
+
+
+def test_auto_says_that_steps_were_captured() -> None:
+    one = start(small("cutmix"))
+    capture_steps(one, Rerun(), "auto")
+    go(one)
+    assert one.engine is not None and one.engine.facts() == {"engine": "graphs", "eager_plans": {}}
+
+
+def test_memory_that_does_not_hold_a_step_ends_the_run_in_one_line(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, calls = loop.train_step, iter(range(100))
+
+    def crowded(*args: Any) -> Tensor:
+        if next(calls) == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return step(*args)
+
+    words = (
+        "train",
+        "--method",
+        "baseline",
+        "--width",
+        4,
+        "--fraction",
+        0.2,
+        "--epochs",
+        3,
+        "--runs",
+        tmp_path,
+        "--json",
+    )
+    monkeypatch.setattr(loop, "train_step", crowded)
+    result = cli(*words)
+    assert result.exit_code == 1 and len(result.stderr.strip().splitlines()) == 1
+    assert "out of device memory; try a smaller --set recipe.batch_size" in result.stderr
+    assert cli(*words).exit_code == 0 and next(calls) < 4 + 3 * 3 + 2, "it goes on from its last good epoch"
+
+
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
     """What is asked of ``torch.cuda``, in order, with nothing behind it."""
@@ -275,6 +361,9 @@ def test_a_capture_shares_stream_and_memory_and_fails_in_one_line(calls: mock.Mo
     calls.graph.return_value.__exit__.return_value = False
     calls.act.side_effect = RuntimeError("not permitted\nwhile capturing")
     with pytest.raises(RunFailed, match=r"\(not permitted while capturing\): use --engine eager"):
+        backend.capture(calls.act, gen)
+    calls.act.side_effect = torch.OutOfMemoryError
+    with pytest.raises(torch.OutOfMemoryError):
         backend.capture(calls.act, gen)
 
 
@@ -316,12 +405,16 @@ def test_an_engine_goes_on_from_the_others_state(
 
 
 def test_an_engine_is_chosen_or_refused(cli: Cli, tmp_path: Path) -> None:
-    assert choose_engine("auto", CPU) == choose_engine("auto", torch.device("cuda")) == "eager"
-    assert choose_engine("graphs", torch.device("cuda")) == "graphs"
-    with pytest.raises(UsageError, match="of one process, not of several"):
-        choose_engine("graphs", torch.device("cuda"), 2)
+    cuda = torch.device("cuda")
+    assert choose_engine("auto", CPU) == choose_engine("auto", cuda, 2) == "eager"
+    assert choose_engine("auto", cuda) == "auto" and captures("auto") and not captures("compile")
+    for engine in ("graphs", "compile+graphs"):
+        assert choose_engine(engine, cuda) == engine and captures(engine)
+        with pytest.raises(UsageError, match="of one process, not of several"):
+            choose_engine(engine, cuda, 2)
     for words in (("train", "--method", "baseline"), ("leaderboard", "run", "digits", "--root", tmp_path)):
-        for engine, said in (("graphs", "this is a CPU"), ("fast", "auto, eager, compile, graphs")):
+        refused = (("graphs", "this is a CPU"), ("compile+graphs", "this is a CPU"), ("fast", "auto, eager, compile,"))
+        for engine, said in refused:
             result = cli(*words, "--device", "cpu", "--engine", engine)
             assert result.exit_code == 2 and said in result.stderr and len(result.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []

@@ -178,7 +178,7 @@ def test_keeping_the_best_labels_loses_nothing_that_matters(seed: int, soft: boo
         problem = labelling.Partition(**{**vars(base), "kept": kept})
         values.append(value(labelling.solve(problem, cost, used, soft)[0].tolist(), cost[0].double().numpy(), 0.02))
     assert values[2] <= values[1] + 1e-6 <= values[0] + 2e-6
-    if not soft and int((labelling.promising(cost, 0.02, 4) <= 0).sum()) <= 9:
+    if not soft and int((labelling.promising(cost, base.borders) <= 0).sum()) <= 9:
         assert abs(values[1] - values[2]) < 1e-5
 
 
@@ -198,6 +198,21 @@ def test_partitions_are_not_crossed_and_the_last_may_be_short() -> None:
         assert torch.allclose(target[begin:end, begin:end].sum(1), torch.ones(end - begin))
     assert [t.shape for t in comixup.partitions(11, 4, target.device)] == [(2, 4), (1, 3)]
     assert [t.shape for t in comixup.partitions(3, 4, target.device)] == [(1, 3)]
+
+
+@pytest.mark.parametrize("counts", [(5, 3), (5, 1), (4, 2), (2, 6)])
+@pytest.mark.parametrize("seed", range(4))
+def test_partitions_of_other_sizes_are_solved_together_as_apart(counts: tuple[int, int], seed: int) -> None:
+    problems, starts = [], []
+    for groups, m in zip((2, 1), counts, strict=True):
+        gen = torch.Generator().manual_seed(seed)
+        share = comixup.shares(some_saliency(groups * m, seed=seed + m), 2).view(groups, m, 2, 2)
+        apart = torch.stack([comixup.peak_distances(some_saliency(m, seed=seed + k)) for k in range(groups)])
+        problems.append(make(tau=0.3, omega=0.05).partition(share, apart, gen))
+        starts.append(torch.randint(m, (groups, m, 4), generator=gen))
+    together = labelling.label_all(problems, starts)
+    for problem, start, found in zip(problems, starts, together, strict=True):
+        assert torch.equal(found, labelling.label(problem, start))
 
 
 def test_outputs_are_alike_where_neither_crowding_nor_smoothness_counts() -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from catchup_bench import corruptions
+from catchup_bench import corruptions, registry
 from catchup_bench.speed import corruptions as speed_of_corruptions
-from catchup_bench.speed import page, reference, train
+from catchup_bench.speed import gpu, page, reference, train
 from tests.conftest import Cli, as_json
 
 REPOSITORY = Path(__file__).parents[2]
@@ -117,3 +117,51 @@ def test_speed_beside_a_busy_core_is_relative_to_the_idle_one(cli: Cli) -> None:
 
 def test_a_peak_is_measured_in_bounded_time() -> None:
     assert train.matmul_peak(torch.device("cpu"), torch.float32, 8, seconds=0.0) > 0
+
+
+def test_a_device_is_measured_part_by_part(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ends one part, the others are had, and each is on disk when the next begins."""
+    out, seen = tmp_path / "gpu.json", []
+
+    def broken(setting: gpu.Setting) -> dict[str, Any]:
+        seen.append(set(json.loads(out.read_text())["parts"]))
+        raise RuntimeError("no kernel\nfor this")
+
+    monkeypatch.setitem(gpu.PARTS, "machine", broken)
+    monkeypatch.setattr(registry, "methods", lambda: ["baseline", "manifold"])
+    words = ("bench", "gpu", "--device", "cpu", "--out", out)
+    found = as_json(cli(*words, "--parts", "steps,machine,waits,epochs,methods,evaluation", "--json"))
+    assert found == json.loads(out.read_text()) and seen == [{"steps"}] and found["small"]
+    parts = found["parts"]
+    assert parts["machine"] == {"error": "no kernel for this"} and parts["waits"] == {}
+    assert min(parts["steps"]["eager"], parts["steps"]["graphs"], parts["epochs"]["graphs"]) > 0
+    plans = parts["methods"]["manifold"]["plans"]
+    assert set(plans) == {"0", "2", "3"} and sum(plan["share"] for plan in plans.values()) == pytest.approx(1)
+    assert parts["methods"]["manifold"]["captured"] == 3 and all(plan["apart"] == 0 for plan in plans.values())
+    assert parts["evaluation"]["corruptions that differ"] == []
+    assert all(parts["evaluation"][f"{layout}, captured"] > 0 for layout in ("channels_last", "contiguous"))
+
+
+def test_steps_that_would_wait_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Waits(registry.method_class("baseline")):  # type: ignore[misc]
+        def loss(self, net: Any, x: Any, y: Any, plan: Any, gen: Any) -> Any:
+            return super().loss(net, x, y, plan, gen) * float(x.sum() >= 0)
+
+    training = gpu.Setting.training
+
+    def waiting(setting: gpu.Setting, method: str = "baseline") -> Any:
+        one, plans = training(setting, method)
+        one.method = Waits()
+        return one, plans
+
+    monkeypatch.setattr(registry, "methods", lambda: ["baseline"])
+    monkeypatch.setattr(gpu.Setting, "training", waiting)
+    found = gpu.waits(gpu.Setting(torch.device("cpu"), True))
+    assert found == {"baseline None": "__float__ reads a tensor's values on the host"}
+
+
+def test_measurements_of_a_device_are_shown_and_parts_are_known(cli: Cli) -> None:
+    shown = cli("bench", "gpu", "--parts", "machine", "--small", "--device", "cpu")
+    assert shown.exit_code == 0 and "copy, bytes/s" in shown.stdout and "machine" in shown.stderr
+    result = cli("bench", "gpu", "--parts", "machin", "--device", "cpu")
+    assert result.exit_code == 2 and "did you mean machine?" in result.stderr

@@ -59,11 +59,13 @@ def run(suite: Suite, where: Context) -> dict[str, Tensor]:
     return {condition: f.bits if isinstance(f, Found) else f for condition, f in found.items()}
 
 
-NEEDED = {"ood": {"out": "digits"}}
+NEEDED = {"ood": {"out": "digits"}, "frequency": {"radius": 2, "images": 20}}
+OF_THEIR_OWN = ("autoattack", "dynamics", "landscape", "localization")
+"""Slow ones, and those that need boxes or weights of several epochs; they have such a test elsewhere."""
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 40])
-@pytest.mark.parametrize("name", [n for n in suite_names() if n != "autoattack"])  # slow: has a test of its own
+@pytest.mark.parametrize("name", [n for n in suite_names() if n not in OF_THEIR_OWN])
 def test_outcomes_do_not_depend_on_the_batch_size(net: nn.Module, name: str, batch_size: int) -> None:
     suite = suite_class(name)(**NEEDED.get(name, {}))
     whole, again = (run(suite, context(net, batch_size=b)) for b in (13, batch_size))

@@ -3,7 +3,6 @@
 ``python tests/test_kill.py 50`` does the same with 50 kills.
 """
 
-import fcntl
 import json
 import multiprocessing
 import os
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from catchup_bench.system.files import locked
 
 TRAIN = [
     "train",
@@ -162,8 +163,8 @@ def test_a_boards_workers_stop_with_it(tmp_path: Path) -> None:
     log = (tmp_path / "log.txt").read_text()
     assert process.exitcode == 143 and "run the same command again to resume" in log and "Traceback" not in log
     for folder in (tmp_path / "runs").iterdir():
-        with (folder / ".lock").open() as f:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody trains there any more
+        with locked(folder / ".lock"):  # nobody trains there any more
+            pass
     assert list(tmp_path.glob("runs/*/state.pt"))
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,11 +10,13 @@ import torch
 from catchup_bench.errors import RunFailed, UsageError
 from catchup_bench.runs import checkpoint
 from catchup_bench.runs.build import build
-from catchup_bench.runs.folder import make_folder
+from catchup_bench.runs.folder import make_folder, open_run
 from catchup_bench.runs.make import make_run
 from catchup_bench.runs.run import Run
+from catchup_bench.speed import cost
+from catchup_bench.system.hardware import choose_precision
 from catchup_bench.system.progress import NoProgress
-from catchup_bench.training import loop
+from catchup_bench.training import loop, state
 from catchup_bench.training.loop import dry_run, train
 
 CPU = torch.device("cpu")
@@ -193,3 +196,51 @@ def test_weights_of_another_network_are_listed(trained_run: Path) -> None:
     net, _ = build(make_run("baseline", width=8), CPU)
     with pytest.raises(UsageError, match="of another network"):
         checkpoint.load_weights(net, tensors, Path("x"))
+
+
+TF32 = (torch.backends.cuda.matmul, torch.backends.cudnn)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "tf32"])
+def test_convolutions_are_of_fp32_unless_tf32_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """Torch rounds their factors on CUDA if it is not told otherwise, on the way back too."""
+    seen = set()
+    step = loop.train_step
+
+    def watched(*args: Any) -> Any:
+        seen.add(tuple(backend.allow_tf32 for backend in TF32))
+        return step(*args)
+
+    monkeypatch.setattr(loop, "train_step", watched)
+    for module in (loop, state, cost):
+        monkeypatch.setattr(module, "choose_precision", lambda wanted, device: wanted)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    overrides = {"epochs": 1, "precision": precision}
+    run = make_run("baseline", width=4, fraction=0.1, overrides=overrides)
+    folder = train(run, tmp_path, device=CPU)
+    loop.dry_run(run, device=CPU)
+    cost.Timed(run, cost.random_images(8, 8, 10), CPU).seconds(1)
+    assert seen == {(precision == "tf32",) * 2} and torch.backends.cudnn.allow_tf32
+    assert json.loads((folder / "training.json").read_text())["precision"] == precision
+
+
+def test_bad_input_is_said_and_leaves_nothing_before_the_first_line_of_metrics(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="as it is"), open_run(make_run("baseline", width=4), tmp_path / "runs"):
+        raise UsageError("as it is")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tf32_is_refused_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run("baseline", width=4, fraction=0.1, overrides={"precision": "tf32"})
+    with pytest.raises(UsageError, match="tf32 needs a CUDA device of compute capability"):
+        train(run, tmp_path, device=CPU)
+    assert list(tmp_path.iterdir()) == []
+    for capability, known in (((7, 5), False), ((8, 0), True), ((9, 0), True)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+        if known:
+            assert choose_precision("tf32", torch.device("cuda")) == "tf32"
+        else:
+            with pytest.raises(UsageError, match="tf32"):
+                choose_precision("tf32", torch.device("cuda"))

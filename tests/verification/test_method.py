@@ -14,6 +14,7 @@ from torch import Tensor
 from catchup_bench import registry
 from catchup_bench.method import Method, Mixup, Network, one_hot, soft_loss
 from catchup_bench.models import MODELS
+from catchup_bench.verification import method
 from catchup_bench.verification.method import (
     CHECKS,
     BoundMethod,
@@ -73,6 +74,51 @@ def test_method_works_on_every_network(name: str, network: str) -> None:
     assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in net.parameters())
 
 
+def without_one_gradient(net: Network, x: Tensor) -> Tensor:
+    """Logits; the last weight behaves as one that was cast in a pass without gradients."""
+    last = list(net.parameters())[-1]
+    last.requires_grad_(False)
+    logits = net(x)
+    last.requires_grad_(True)
+    return logits
+
+
+def with_first(x: Tensor, value: Any) -> Tensor:
+    x = x.clone()
+    x[0] = value
+    return x
+
+
+class Waiting(torch.autograd.Function):
+    """Reads a value on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor) -> Tensor:
+        return h.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0] * float(grads[0].isfinite().all().item())
+
+
+WAITS: dict[str, Callable[[Tensor], Tensor]] = {
+    "number into an element": lambda x: with_first(x, 0.5),
+    "number into a slice": lambda x: with_first(x, 1),
+    "list into an element": lambda x: with_first(x, np.ones(x.shape[1:], np.float32)),
+    "number to the device": lambda x: x * torch.tensor(0.5, device=x.device),
+    "numbers to the device": lambda x: x * torch.as_tensor([0.5, 0.5, 0.5], device=x.device)[:, None, None],
+    "numbers for the device": lambda x: x * torch.tensor([0.5, 0.5, 0.5]).to(x.device)[:, None, None],
+    "new tensor": lambda x: x * x.new_tensor(0.5),
+    "array": lambda x: x * torch.from_numpy(np.ones((3, 1, 1), np.float32)).to(x.device),
+    "list index": lambda x: x[list(range(len(x)))],
+    "mask index": lambda x: x[x.mean((1, 2, 3)) >= 0],
+    "counted": lambda x: x * (torch.nonzero(x[0, 0]).shape[0] > 0),
+    "places": lambda x: x * (torch.where(x[0, 0] > 0)[0].shape[0] > 0),
+    "condition": lambda x: x if x.mean() > 0 else x + 1,
+    "backward": lambda x: Waiting.apply(x.clone().requires_grad_()),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bad(Method):
     """A method that breaks one clause, chosen by ``how``."""
@@ -105,6 +151,12 @@ class Bad(Method):
             assert net(x).dtype == torch.float32
         if self.how == "host":
             return soft_loss(net(x), target) * float(x.max().item() >= 0)
+        if self.how == "half detached" and torch.is_autocast_enabled("cpu"):
+            return soft_loss(net(net(x, stop=2).detach(), start=2), target)
+        if self.how == "half last" and torch.is_autocast_enabled("cpu"):
+            return soft_loss(without_one_gradient(net, x), target)
+        if self.how in WAITS:
+            return soft_loss(net(WAITS[self.how](x)), target)
         return soft_loss(net(x), target)
 
     @staticmethod
@@ -127,6 +179,39 @@ BREAKS = dict(
 @pytest.mark.parametrize(("check", "how"), BREAKS.items(), ids=lambda v: getattr(v, "__name__", v))
 def test_check_finds_the_method_that_breaks_it(check: Callable[[BoundMethod], str], how: str) -> None:
     assert not run_check(check, lambda: Bad(how=how)).ok
+
+
+@pytest.mark.parametrize("how", WAITS)
+def test_whatever_waits_for_a_device_is_found(how: str) -> None:
+    found = run_check(method.nothing_waits_for_the_device, lambda: Bad(how=how))
+    assert not found.ok and re.search("on the host|to the device", found.detail)
+
+
+@pytest.mark.parametrize("work", ["fill", "zero", "arithmetic", "places", "numbers"])
+def test_what_stays_on_the_device_is_let_through(work: str) -> None:
+    """The other ways of writing the same: none of them waits."""
+    x = torch.rand(4, 3, 2, 2)
+    with method.nothing_may_wait():
+        if work == "fill":
+            x[:2].fill_(1)
+        elif work == "zero":
+            x[0].zero_()
+            x[1:3] = x[:2].clone()
+        elif work == "arithmetic":
+            x = torch.where(x > 0.5, 0.25, x) * torch.tensor(0.5) + torch.full((), 2.0, device=x.device)
+        elif work == "places":
+            x = x[torch.rand(4).argsort(), ..., None][:, 0]
+        else:
+            x = torch.as_tensor(x, device=x.device) * torch.arange(2)
+    assert x.isfinite().all()
+
+
+def test_gradients_are_required_in_bf16_too() -> None:
+    """A method that trains all weights in fp32 and not all in bf16, which a cache of casts without gradient does."""
+    for how, said in (("half detached", "bf16: no gradient in stage 0"), ("half last", r"1 parameters .*head")):
+        found = run_check(method.half_precision_works, lambda how=how: Bad(how=how))
+        assert not found.ok and re.search(said, found.detail), found.detail
+        assert run_check(method.gradients_reach_every_stage, lambda how=how: Bad(how=how)).ok
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
