@@ -7,7 +7,7 @@ from ..system.hardware import ENGINES
 
 
 def choose_engine(name: str, device: torch.device, processes: int = 1) -> str:
-    """How training steps and the passes of an evaluation are run.
+    """Choose how training steps and the passes of an evaluation are run.
 
     ``eager``; ``compile``, steps with torch.compile and passes eagerly; ``graphs``, both captured once for each plan or
     shape of batch; ``compile+graphs``, compiled steps that are captured. ``auto`` is ``eager`` on a CPU and for several

@@ -46,7 +46,8 @@ class Backend(Protocol):
         """Run ``act`` as often as a capture needs it. Raises :class:`RuntimeError` when it cannot be captured."""
 
     def capture(self, act: Act, gen: torch.Generator | None) -> Act:
-        """``act``, which draws from ``gen`` if it draws, as something that can be replayed; it need not have run.
+        """Capture ``act``, which draws from ``gen`` if it draws, as something that can be replayed; it need not have
+        run.
 
         Raises :class:`torch.OutOfMemoryError`, and :class:`RunFailed` for what else is in the way.
         """
@@ -61,8 +62,8 @@ class CudaGraphs:
         self.pool = torch.cuda.graph_pool_handle()
 
     def warm_up(self, act: Act) -> None:
-        """On the stream of the capture, for which libraries then have their handles and workspaces; the last step
-        refuses to wait for the device, as an error inside a capture can leave generators unusable."""
+        """Run steps on the stream of the capture, for which libraries then have their handles and workspaces; the last
+        step refuses to wait for the device, as an error inside a capture can leave generators unusable."""
         current = torch.cuda.current_stream(self.stream.device)
         self.stream.wait_stream(current)
         try:
@@ -106,13 +107,14 @@ def warm_up(backend: Backend, act: Act) -> str:
 
 
 def reason(err: Exception) -> str:
-    """What torch says of it, in one line."""
+    """Return what torch says of an error, in one line."""
     return " ".join(str(err).split())[:200]
 
 
 @contextmanager
 def no_waiting() -> Iterator[None]:
-    """Whatever makes the host wait for the device raises :class:`RuntimeError`, as far as torch can tell."""
+    """Raise :class:`RuntimeError` for whatever makes the host wait for the device within, as far as torch can detect
+    it."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is a prototype, torch says
@@ -153,7 +155,7 @@ class Snapshot:
         return torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
 
     def moved(self) -> list[str]:
-        """The tensors that are no longer the same place in memory; a captured step would go on with the old one."""
+        """Return the tensors that are no longer at the same address; a captured step would use the old one."""
         now = {(id(home), key): home[key] for _, home, key in self.find()}
         kept = {(id(home), key) for _, home, key, _, _ in self.slots}
         names = [
@@ -164,12 +166,12 @@ class Snapshot:
         return names + [name for name, home, key in self.find() if (id(home), key) not in kept]
 
     def written(self) -> list[str]:
-        """The tensors that hold other values now. Reads from the device."""
+        """Return the tensors that hold other values now. Reads from the device."""
         return [name for name, _, _, held, value in self.slots if not torch.equal(held, value)]
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Everything as it was, in the same tensors."""
+        """Restore everything as it was, in the same tensors."""
         kept = {(id(home), key) for _, home, key, _, _ in self.slots}
         for home, key in [(home, key) for _, home, key in self.find() if (id(home), key) not in kept]:
             del home[key]
@@ -184,8 +186,8 @@ class Snapshot:
 
     @torch.no_grad()
     def changes(self) -> tuple[list[Tensor], list[Tensor]]:
-        """How far the real numbers have moved since, as one vector each for parameters, momenta and all others; the
-        tensors of integers and truth values."""
+        """Return how far the real numbers have moved since, as one vector each for parameters, momenta and all others;
+        the tensors of integers and truth values."""
         real: list[list[Tensor]] = [[torch.zeros(1, device=self.device)] for _ in range(3)]
         for name, _, _, held, value in self.slots:
             if held.is_floating_point():

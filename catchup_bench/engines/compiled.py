@@ -35,11 +35,12 @@ class Compiled:
         self.shape: torch.Size | None = None
 
     def __call__(self, x: Tensor, y: Tensor, plan: Any, lr: float) -> Tensor:
-        """One update; the detached loss, still on the device. Raises :class:`RunFailed` when torch cannot compile."""
+        """Take one update; return the detached loss, still on the device. Raises :class:`RunFailed` when torch cannot
+        compile."""
         return self.take(x, y, plan, self.gen, lr)
 
     def take(self, x: Tensor, y: Tensor, plan: Any, gen: torch.Generator, lr: float | Tensor) -> Tensor:
-        """The same as a :class:`Step`, which can be captured."""
+        """Return the same as a :class:`Step`, which can be captured."""
         if self.shape is None:
             self.shape = x.shape
         if x.shape != self.shape:
@@ -49,7 +50,7 @@ class Compiled:
 
     @contextmanager
     def compiled(self) -> Iterator[None]:
-        """The network's passes are compiled ones; elsewhere they are not, so that it is evaluated eagerly."""
+        """Compile the network's passes within; elsewhere they are eager, so that it is evaluated eagerly."""
         own = vars(self.net)
         own["forward"] = self.forward
         try:
@@ -63,5 +64,5 @@ class Compiled:
             del own["forward"]
 
     def facts(self) -> dict[str, Any]:
-        """How the steps were run."""
+        """Return how the steps were run."""
         return {"engine": "compile"}

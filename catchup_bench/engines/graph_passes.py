@@ -25,7 +25,7 @@ class Forward:
         self.fallen = ""
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Logits of the batch, still on the device and the caller's own."""
+        """Return the logits of the batch, still on the device, in a tensor that no later pass overwrites."""
         key = x.shape, x.stride(), x.dtype  # another layout may take other kernels, whose sums differ in the last bit
         if key in self.seen and key not in self.replays and not self.fallen:
             self.add(key, x)
@@ -38,11 +38,11 @@ class Forward:
         return replay().clone()
 
     def facts(self) -> dict[str, Any]:
-        """How passes are made, and why eagerly."""
+        """Return how passes are made, and why eagerly."""
         return {"engine": "graphs"} | ({"eager": self.fallen} if self.fallen else {})
 
     def release(self, why: str) -> None:
-        """Free what the graphs hold, and go on eagerly."""
+        """Free what the graphs hold, and continue eagerly."""
         self.fallen = why
         self.replays.clear()
 

@@ -46,7 +46,7 @@ class Graphs:
         self.y: Tensor | None = None
 
     def __call__(self, x: Tensor, y: Tensor, plan: Any, lr: float) -> Tensor:
-        """One update; the detached loss, still on the device and the caller's own."""
+        """Take one update; return the detached loss, still on the device, in a tensor that no later step overwrites."""
         self.lr.fill_(lr)
         try:
             return self.take(x, y, plan)
@@ -55,7 +55,7 @@ class Graphs:
                 group["lr"] = lr
 
     def facts(self) -> dict[str, Any]:
-        """How the steps were run since the last start, and why which plans were not captured."""
+        """Return how the steps were run since the last start, and why which plans were not captured."""
         engine = "eager" if self.optional and not self.replays else self.name
         return {"engine": engine, "eager_plans": {str(plan): why for plan, why in self.fallen.items()}}
 
@@ -119,8 +119,8 @@ class Graphs:
         return ""
 
     def distances(self, before: Snapshot, act: Act, replay: Act) -> tuple[float, float]:
-        """How far two further eager steps, and two replays, end from two eager ones, relative to the way these go;
-        infinite where an integer differs. Reads from the device, once for each plan."""
+        """Return how far two further eager steps, and two replays, end from two eager ones, relative to the way these
+        go; infinite where an integer differs. Reads from the device, once for each plan."""
         found = []
         for one in (act, act, replay):
             before.restore()
@@ -132,7 +132,8 @@ class Graphs:
 
 
 def off(found: tuple[list[Tensor], list[Tensor]], wanted: tuple[list[Tensor], list[Tensor]]) -> float:
-    """The largest relative distance of ``found`` from ``wanted``, each vectors and tensors that are to be equal."""
+    """Return the largest relative distance of ``found`` from ``wanted``, each vectors and tensors that are to be
+    equal."""
     if not all(torch.equal(a, b) for a, b in zip(found[1], wanted[1], strict=True)):
         return math.inf
     far = [(a - b).norm() / b.norm().clamp_min(1e-30) for a, b in zip(found[0], wanted[0], strict=True)]

@@ -18,7 +18,7 @@ from ..records.outcomes import Measured, check_measured, lacking_in, read_outcom
 from ..records.record import Outcome, as_json
 from ..runs.build import check_method_file
 from ..runs.folder import RunFolder, check_still_there, read_run
-from ..suites import Context, Found, Suite, resolve_suites, suite_class
+from ..suites import ConditionResult, Context, Suite, resolve_suites, suite_class
 from ..system.files import sweep, write_json
 from ..system.hardware import captures, exact_products
 from ..system.progress import NoProgress, Progress
@@ -95,9 +95,9 @@ def _run_suite(
     left, captured = list(conditions), context.captured
     while left:
         try:
-            for condition, found in suite.run(context, list(left)):
-                found = found if isinstance(found, Found) else Found(found)
-                outcome = Outcome.of(found.bits.numpy(), name, as_json(suite.protocol(condition)), found.values)
+            for condition, result in suite.run(context, list(left)):
+                result = result if isinstance(result, ConditionResult) else ConditionResult(result)
+                outcome = Outcome.of(result.bits.numpy(), name, as_json(suite.protocol(condition)), result.values)
                 measured = Measured(weights=model.weights, images=suite.images_digest(context, condition))
                 facts = provenance | captured.facts() if captured else provenance
                 check_still_there(model.folder, model.trained)
@@ -117,7 +117,8 @@ def _run_suite(
 
 
 def choose_batch_size(images: data.Images) -> int:
-    """500 images of 32 px, fewer of larger ones; halved where the device's memory does not hold so many."""
+    """Return the batch size: 500 images of 32 px, fewer of larger ones; halved where the device's memory does not hold
+    so many."""
     pixels = images.x.shape[1] * images.x.shape[2]
     return max(8, min(500, 500 * 32 * 32 // pixels))
 
@@ -138,7 +139,8 @@ def check_logits(context: Context) -> None:
 
 @contextmanager
 def evaluation_mode(net: nn.Module) -> Iterator[None]:
-    """Eval mode, parameters frozen (attacks need only the gradient of the image), TF32 off; all restored after."""
+    """Put the network in eval mode, parameters frozen (attacks need only the gradient of the image), TF32 off; all
+    restored after."""
     was = [(m, m.training) for m in net.modules()]
     wanted_grad = [(p, p.requires_grad) for p in net.parameters()]
     net.eval().requires_grad_(False)

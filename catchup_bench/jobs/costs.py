@@ -12,7 +12,7 @@ from .job import Workspace
 
 
 def measure_cost(setup: Setup, runs: dict[str, Run], workspace: Workspace) -> dict[str, Any]:
-    """The cost record of these runs of a setup, measured in this process."""
+    """Measure the cost record of these runs of a setup, in this process."""
     from .. import data
     from ..speed import cost
     from ..system.hardware import choose_device

@@ -51,7 +51,7 @@ class BoardProgress(Protocol):
 
 
 def missing_jobs(board: Board, workspace: Workspace, jobs: Iterable[Job]) -> list[Job]:
-    """Those of ``jobs`` without a record of this protocol that has all conditions."""
+    """Return those of ``jobs`` without a record of this protocol that has all conditions."""
     from ..boards.grid import job_digest
     from ..records.record import as_json
     from ..suites import make_suites, resolve_suites
@@ -72,7 +72,7 @@ def missing_jobs(board: Board, workspace: Workspace, jobs: Iterable[Job]) -> lis
 
 
 def command_of(name: str, recipe: str | None, job: Job) -> str:
-    """The command that does this one job of a board."""
+    """Return the command that does this one job of a board."""
     words = ["catchup-bench", "leaderboard", "run", name, "--only"]
     words.append(f"method={job.label} seed={job.run.seed} setup={job.setup}")
     return shlex.join(words + (["--recipe", recipe] if recipe else []))
@@ -128,7 +128,8 @@ def do_job(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, 
 
 
 def job_failure_file(workspace: Workspace, job: Job) -> Path:
-    """Beside the job's record: that its training failed, as :func:`catchup_bench.training.loop.fail` tells it."""
+    """Return the file beside the job's record that says that its training failed, as
+    :func:`catchup_bench.training.loop.fail` writes it."""
     return failure_file(workspace.results / job.path)
 
 
@@ -159,7 +160,7 @@ class Ledger:
             write_json(job_failure_file(self.workspace, job), {"digest": job.run.digest, **failure})
 
     def close(self) -> list[Job]:
-        """The jobs for which there was no time. Raises :class:`RunFailed` when one failed."""
+        """Return the jobs for which there was no time. Raises :class:`RunFailed` when one failed."""
         if self.failed:
             raise RunFailed("; ".join(self.failed))
         return self.left

@@ -25,8 +25,8 @@ MOST_WORKERS = 1024
 
 
 def work(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, until: float | None) -> float:
-    """Train and evaluate one job; the seconds it took. Runs in a worker process, which ends in order when told to.
-    Raises :class:`OutOfTime` when the clock passes ``until``."""
+    """Train and evaluate one job; return the seconds it took. Runs in a worker process, which ends in order when told
+    to. Raises :class:`OutOfTime` when the clock passes ``until``."""
     try:
         with stoppable():
             return do_job(job, settings, workspace, Deadline(until))
@@ -39,7 +39,7 @@ def _start_worker() -> None:
 
 
 def _leave_with_parent() -> None:
-    """A worker whose parent was killed would hold its run's lock for ever."""
+    """End a worker whose parent was killed: it would hold its run's lock for ever."""
     if (parent := parent_process()) is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
@@ -144,7 +144,7 @@ def _settle(ledger: Ledger, job: Job, result: Callable[[], float]) -> None:
 
 
 def share_done(runs: Path, job: Job) -> float:
-    """How much of a job is done, from its growing metrics file; evaluation is taken as its last tenth."""
+    """Return how much of a job is done, from its growing metrics file; evaluation counts as its last tenth."""
     try:
         lines = RunFolder(runs / job.run.folder).metrics.read_bytes().count(b"\n")
     except OSError:

@@ -22,7 +22,7 @@ filled."""
 
 
 def estimate(run: Run, resident: int) -> int:
-    """Bytes that training ``run``, or evaluating it with gradients of the images, takes at most.
+    """Estimate the bytes that training ``run``, or evaluating it with gradients of the images, takes at most.
 
     Of weights, gradients and momenta and the copies that a captured step is compared with; of what the backward pass
     keeps, counted on the CPU for a few images; and of the ``resident`` bytes of the images that stay on the device.
@@ -37,7 +37,8 @@ def estimate(run: Run, resident: int) -> int:
 
 
 def resident_bytes(run: Run, data_dir: Path | None) -> int:
-    """Bytes of the training images that stay on the device, with their margins; none of those that are streamed."""
+    """Return the bytes of the training images that stay on the device, with their margins; none of those that are
+    streamed."""
     images = data.load(run.dataset.name, "train", data_dir, run.dataset.fraction, run.seed)
     if isinstance(images, data.Files):
         return 0
@@ -47,7 +48,7 @@ def resident_bytes(run: Run, data_dir: Path | None) -> int:
 
 
 def kept(net: torch.nn.Module, size: int, precision: str) -> float:
-    """Bytes an image that a training pass keeps for its backward pass; each storage counts once."""
+    """Return the bytes per image that a training pass keeps for its backward pass; each storage counts once."""
     own = {p.untyped_storage().data_ptr() for p in net.parameters()}
     storages: dict[int, torch.UntypedStorage] = {}
 
@@ -67,7 +68,7 @@ def kept(net: torch.nn.Module, size: int, precision: str) -> float:
 
 
 def side_by_side(runs: Iterable[Run], free: int, data_dir: Path | None = None) -> int:
-    """How many of ``runs`` fit into ``free`` bytes at once: at least 1, at most one for each core."""
+    """Return how many of ``runs`` fit into ``free`` bytes at once: at least 1, at most one for each core."""
     different = {
         (run.model, run.dataset, run.recipe.batch_size, run.recipe.pad, run.recipe.precision): run for run in runs
     }

@@ -153,7 +153,7 @@ def read_board_records(expected: Mapping[Path, str], folder: Path) -> Records:
         record = read_record(path)
         if expected.get(path.relative_to(folder)) == job_digest(record):
             place = record_place(folder, path)
-            records.setdefault(place.label, {}).setdefault(place.setup, {})[record.subject.seed] = record
+            records.setdefault(place.label, {}).setdefault(place.setup, {})[record.source.seed] = record
     return records
 
 

@@ -78,7 +78,7 @@ class Recipe(BaseModel):
 
     @property
     def snapshot_epochs(self) -> set[int]:
-        """The epochs, counted from 1, at whose end weights are kept."""
+        """Return the epochs, counted from 1, at whose end weights are kept."""
         return {max(1, round(s * self.epochs)) for s in self.snapshots}
 
     def lr_at(self, progress: float) -> float:

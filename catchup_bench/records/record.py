@@ -103,14 +103,14 @@ class Record(BaseModel):
     outcomes: dict[str, Outcome]
 
     @model_validator(mode="after")
-    def _one_subject(self) -> Self:
+    def _one_source(self) -> Self:
         if (self.run is None) == (self.loaded is None):
             raise ValueError("a record is of either a run or a loaded network")
         return self
 
     @property
-    def subject(self) -> Run | ExternalNetwork:
-        """Return the run, or the network that was loaded."""
+    def source(self) -> Run | ExternalNetwork:
+        """Return the run, or the external network, that the outcomes are of."""
         network = self.run or self.loaded
         assert network is not None
         return network
@@ -118,8 +118,8 @@ class Record(BaseModel):
     def problems(self) -> list[str]:
         """Return what contradicts itself in the record: the first level of verification."""
         problems = []
-        if self.digest != self.subject.digest:
-            problems.append(f"digest {self.digest} is not that of the run, {self.subject.digest}")
+        if self.digest != self.source.digest:
+            problems.append(f"digest {self.digest} is not that of the run, {self.source.digest}")
         for name, outcome in self.outcomes.items():
             if not 0 <= outcome.provenance < len(self.evaluated):
                 problems.append(f"{name}: nothing says what evaluated it")

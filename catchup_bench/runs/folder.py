@@ -55,12 +55,13 @@ class RunFolder:
         return self.path / "last.safetensors"
 
     def snapshot(self, epoch: int) -> Path:
-        """The weights at the end of an epoch, counted from 1, that the recipe's ``snapshots`` name."""
+        """Return the file of the weights at the end of an epoch, counted from 1, that the recipe's ``snapshots``
+        name."""
         return self.path / f"snapshot-{epoch}.safetensors"
 
     @property
     def snapshots(self) -> dict[int, Path]:
-        """Every such file that is there, by epoch."""
+        """Return every such file that is there, by epoch."""
         kept = {p.stem.removeprefix("snapshot-"): p for p in self.path.glob("snapshot-*.safetensors")}
         return {int(epoch): path for epoch, path in kept.items() if epoch.isdecimal()}
 

@@ -57,7 +57,7 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Found:
+class ConditionResult:
     """The bits of a condition, and JSON ``values`` for what bits cannot hold."""
 
     bits: Tensor
@@ -87,7 +87,7 @@ class Suite(ABC):
         return 1
 
     @abstractmethod
-    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor | Found]]:
+    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor | ConditionResult]]:
         """Yield (condition, bits) for each of ``conditions``, as soon as each is finished; bits are bool of length
         N."""
 

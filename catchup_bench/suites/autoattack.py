@@ -11,7 +11,7 @@ import torch
 
 from ..data import Images
 from ..data.batches import to_unit
-from . import Context, Found, Suite, balanced
+from . import ConditionResult, Context, Suite, balanced
 from ._gradient_masking import ZERO_SHARE, check_eps
 
 DEFAULT_EPS = {"Linf": 4.0, "L2": 0.5}
@@ -64,15 +64,15 @@ class AutoAttack(Suite):
     def protocol(self, condition: str) -> dict[str, Any]:
         return {"version": self.version, **asdict(self), "eps": float(self.radius)}
 
-    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
+    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, ConditionResult]]:
         count = self.images if self.images < len(context.images) else 0
         images = balanced(context, count, "autoattack.images")
         stated = {"index": images.index.tolist()} if count else {}
         for condition in conditions:
             attacked = self.attack(context, images)
-            yield condition, Found(attacked.bits, {**attacked.values, **stated})
+            yield condition, ConditionResult(attacked.bits, {**attacked.values, **stated})
 
-    def attack(self, context: Context, images: Images) -> Found:
+    def attack(self, context: Context, images: Images) -> ConditionResult:
         # contiguous, since the library takes views that channels_last does not allow
         x = to_unit(images.x).contiguous()
         attack = self.attacker(context, x)
@@ -84,7 +84,7 @@ class AutoAttack(Suite):
             values["warnings"] = list(dict.fromkeys(notes))
         if suspicious := [note for note in values.get("warnings", []) if serious(note, len(images))]:
             values["suspicious"] = suspicious
-        return Found(predicted.cpu() == images.y, values)
+        return ConditionResult(predicted.cpu() == images.y, values)
 
     def attacker(self, context: Context, x: torch.Tensor) -> Any:
         """Return the library's object, set to the network's number of classes."""

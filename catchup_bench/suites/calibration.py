@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..data.batches import batches
 from ..records.record import Outcome
-from . import Context, Found, Suite, fetch
+from . import ConditionResult, Context, Suite, fetch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Calibration(Suite):
             problems.append(f"its points are of {right:.0f} of {n} right, its bits of {outcome.correct} of {outcome.n}")
         return problems
 
-    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
+    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, ConditionResult]]:
         parts = []
         for x, y, _ in batches(context.images, context.batch_size, context.device):
             parts.append(per_image(context.forward(x), y))
@@ -59,7 +59,7 @@ class Calibration(Suite):
         points = reliability(confidence, bits, self.bins)
         values = {"ece": ece(points), "nll": float(surprise.mean()), "brier": float(brier.mean()), "points": points}
         for condition in conditions:
-            yield condition, Found(bits, values)
+            yield condition, ConditionResult(bits, values)
 
     def summary(self) -> dict[str, list[str]]:
         """Return nothing: the error is that of ``clean``."""

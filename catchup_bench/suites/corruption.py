@@ -101,12 +101,12 @@ class Corruption(Suite):
     def images_digest(self, context: Context, condition: str) -> str:
         """Return, of published arrays, the SHA-256 of the file with the digest of the test images whose labels they
         have."""
-        own = context.images.digest()
+        images = context.images.digest()
         if self.source != "official":
-            return own
+            return images
         name = condition.rsplit("-", 2)[0] if self.images == 0 else condition.rsplit("-", 3)[0]
         arrays = CorruptedArrays(context.dataset, context.data_dir, context.images)
-        return hashlib.sha256(f"{own} {arrays.digest(name)}".encode()).hexdigest()
+        return hashlib.sha256(f"{images} {arrays.digest(name)}".encode()).hexdigest()
 
     def corrupt(self, context: Context, name: str, severity: int, bank: textures.Textures | None) -> Tensor:
         """Return the images of ``context`` corrupted, from the disk if they were made before."""

@@ -18,7 +18,7 @@ from ..errors import UsageError
 from ..models import StagedNet
 from ..records.record import Outcome
 from ..runs.checkpoint import load_weights, read_weights
-from . import Context, Found, Suite, correct, fetch
+from . import ConditionResult, Context, Suite, correct, fetch
 from ._fixed_images import digest_of_both, training_images
 from ._values import pack, pack_counts, same, unpack, unpack_counts
 
@@ -60,7 +60,7 @@ class Dynamics(Suite):
 
     @classmethod
     def contradictions(cls, outcome: Outcome) -> list[str]:
-        """The scalars of every epoch against its means per channel, and the sum of its histogram."""
+        """Compare the scalars of every epoch with its means per channel, and with the sum of its histogram."""
         found = []
         try:
             for epoch, values in outcome.values["epochs"].items():
@@ -78,10 +78,10 @@ class Dynamics(Suite):
         return found
 
     def images_digest(self, context: Context, condition: str) -> str:
-        """SHA-256 of the digests of the test images and of the training images."""
+        """Return the SHA-256 of the digests of the test images and of the training images."""
         return digest_of_both(context.images, training_images(context, self.images))
 
-    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
+    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, ConditionResult]]:
         if not context.snapshots:
             raise UsageError(
                 "dynamics needs weights of several epochs, and none were kept: train the run anew (delete its folder "
@@ -99,7 +99,7 @@ class Dynamics(Suite):
         values = {"images": len(images), "ranges": {k: list(v) for k, v in RANGES.items()}, "epochs": epochs}
         bits = correct(context)
         for condition in conditions:
-            yield condition, Found(bits, values)
+            yield condition, ConditionResult(bits, values)
 
     def protocol(self, condition: str) -> dict[str, Any]:
         return {"version": self.version, **asdict(self), "bins": BINS}
@@ -109,7 +109,7 @@ class Dynamics(Suite):
         return {key: protocols[0][key] for key in ("images", "stage")}
 
     def summary(self) -> dict[str, list[str]]:
-        """Nothing: the error is that of ``clean``."""
+        """Return nothing: the error is that of ``clean``."""
         return {}
 
     def figures(self, outcomes: dict[str, Outcome]) -> dict[str, float]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..records.attack_checks import POINTS
-from . import Context, Found, Suite
+from . import ConditionResult, Context, Suite
 from ._gradient_masking import ZERO_SHARE, Direction, Seen, check_eps, margin_sign, random_sign, sweep
 
 
@@ -43,14 +43,14 @@ class FGSM(Suite):
     def options_of(cls, protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return {"eps": sorted({p["eps"] for p in protocols})}
 
-    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
+    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, ConditionResult]]:
         eps = [_eps(condition) for condition in conditions]
         passes_seen = sweep(context, eps, gradient_sign(context))
         noise = sweep(context, eps, random_sign(context.key))
         masked = passes_seen[0].still > ZERO_SHARE * len(context.images)
         margin = sweep(context, eps, margin_sign(context.net)) if masked else [None] * len(eps)
         for condition, seen, by_noise, by_margin in zip(conditions, passes_seen, noise, margin, strict=True):
-            yield condition, Found(seen.bits, values(seen, by_noise, by_margin))
+            yield condition, ConditionResult(seen.bits, values(seen, by_noise, by_margin))
 
 
 def gradient_sign(context: Context) -> Direction:

@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..records.record import Outcome
 from ..seeds import per_image
 from ..system.hardware import to_device
-from . import Context, Found, Suite, fetch
+from . import ConditionResult, Context, Suite, fetch
 from ._fixed_images import some_test_images
 
 
@@ -74,7 +74,7 @@ class Frequency(Suite):
 
     @classmethod
     def contradictions(cls, outcome: Outcome) -> list[str]:
-        """The counts of the waves against the bits: an image that is right under all is wrong under none."""
+        """Compare the counts of the waves with the bits: an image that is right under all is wrong under none."""
         try:
             shown, wrong = outcome.values["waves"], outcome.values["wrong"]
             if shown != [list(w) for w in waves(outcome.protocol["ring"])] or len(wrong) != len(shown):
@@ -88,7 +88,7 @@ class Frequency(Suite):
             return [f"its counts are damaged: {type(err).__name__} {err}"]
         return []
 
-    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
+    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, ConditionResult]]:
         size = min(context.images.x.shape[1:3])
         if self.radius > largest(size):
             raise UsageError(
@@ -110,7 +110,7 @@ class Frequency(Suite):
                 )
             right = fetch(found, 1)
             values = {"waves": [list(w) for w in ring], "wrong": (~right).sum(1).tolist()}
-            yield condition, Found(right.all(0), values | stated)
+            yield condition, ConditionResult(right.all(0), values | stated)
 
     def signs(self, key: str, ring: int, index: Tensor) -> Tensor:
         """Return ±1 for every image, wave and channel: B×waves×3×1×1."""
@@ -119,11 +119,11 @@ class Frequency(Suite):
         return torch.from_numpy(np.where(chances < 0.5, -1, 1).astype(np.float32))
 
     def summary(self) -> dict[str, list[str]]:
-        """Nothing: what a single wave does is in the figures."""
+        """Return nothing: what a single wave does is in the figures."""
         return {}
 
     def figures(self, outcomes: dict[str, Outcome]) -> dict[str, float]:
-        """Mean errors over waves, of the whole map and of its inner and outer half, and the largest."""
+        """Return mean errors over waves, of the whole map and of its inner and outer half, and the largest."""
         shares = {
             self.ring(c): [100 * wrong / outcomes[c].n for wrong in outcomes[c].values["wrong"]]
             for c in self.conditions()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import RunFailed
 from ..records.record import Outcome
-from . import Context, Found, Suite, correct
+from . import ConditionResult, Context, Suite, correct
 from ._curvature import Surface, random_direction, spectrum, trace
 from ._fixed_images import digest_of_both, some_test_images, training_images
 from ._values import pack, same, unpack
@@ -57,7 +57,8 @@ class Landscape(Suite):
         return [f"landscape-{kind}{self.suffix(kind)}" for kind in ("eigen", "trace", "random")]
 
     def suffix(self, kind: str) -> str:
-        """Conditions of another protocol have another name, so that no outcome takes the place of another's."""
+        """Return the ending of the condition's name: another protocol has another name, so that no outcome replaces
+        another's."""
         own = ("r", self.probes, 100) if kind == "trace" else ("p", self.points, 41)
         return "".join(f"-{m}{value}" for m, value, usual in (("n", self.images, 256), own) if value != usual)
 
@@ -74,7 +75,7 @@ class Landscape(Suite):
 
     @classmethod
     def contradictions(cls, outcome: Outcome) -> list[str]:
-        """What is stated of a plane, against its grid."""
+        """Compare what is stated of a plane with its grid."""
         if outcome.protocol.get("kind") == "trace":
             return []
         try:
@@ -86,10 +87,10 @@ class Landscape(Suite):
         return [f"{key} is stated as {b}, its grid gives {a}" for key, a, b in stated if not same(a, b)]
 
     def images_digest(self, context: Context, condition: str) -> str:
-        """SHA-256 of the digests of the test images and of the training images."""
+        """Return the SHA-256 of the digests of the test images and of the training images."""
         return digest_of_both(context.images, training_images(context, self.images, "landscape.images"))
 
-    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
+    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, ConditionResult]]:
         learned = training_images(context, self.images, "landscape.images")
         surface = Surface(context.net, learned, context.batch_size, context.device)
         tested, stated = some_test_images(context, TEST_IMAGES)
@@ -105,7 +106,7 @@ class Landscape(Suite):
             else:
                 first, second = (random_direction(surface, number) for number in range(2))
                 values = self.of_plane(surface, first, second, EXTENT[kind])
-            yield condition, Found(bits, values | stated)
+            yield condition, ConditionResult(bits, values | stated)
 
     def of_eigenvectors(self, surface: Surface, held: Surface) -> dict[str, Any]:
         gradient = surface.gradient()
@@ -129,7 +130,7 @@ class Landscape(Suite):
         return {"extent": extent, "grid": pack(grid), **described(grid, extent)}
 
     def summary(self) -> dict[str, list[str]]:
-        """Nothing: the error is that of ``clean``."""
+        """Return nothing: the error is that of ``clean``."""
         return {}
 
     def figures(self, outcomes: dict[str, Outcome]) -> dict[str, float]:

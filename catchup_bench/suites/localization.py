@@ -16,7 +16,7 @@ from ..data.batches import batches
 from ..data.images import Located
 from ..errors import UsageError
 from ..records.record import Outcome
-from . import Context, Found, Suite, fetch
+from . import ConditionResult, Context, Suite, fetch
 from ._components import components
 from ._fixed_images import digest_of_both, stratified
 from ._linear_head import linear_head, output_and_logits, pooled_maps
@@ -75,7 +75,7 @@ class Localization(Suite):
 
     @classmethod
     def contradictions(cls, outcome: Outcome) -> list[str]:
-        """The stored overlaps against the bits."""
+        """Compare the stored overlaps with the bits."""
         if outcome.protocol.get("kind") != "known":
             return []
         try:
@@ -87,10 +87,10 @@ class Localization(Suite):
         return [f"{int(right.sum())} of its overlaps reach 0.5, its bits say {outcome.correct}"]
 
     def images_digest(self, context: Context, condition: str) -> str:
-        """SHA-256 of the digests of the test images and of the whole images that boxes belong to."""
+        """Return the SHA-256 of the digests of the test images and of the whole images that boxes belong to."""
         return digest_of_both(context.images, with_boxes(context.dataset)("test", context.data_dir).images)
 
-    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
+    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, ConditionResult]]:
         located = with_boxes(context.dataset)("test", context.data_dir)
         right, maps = self.maps(context, located)
         kinds = {condition: _kind(condition) for condition in conditions}
@@ -101,7 +101,7 @@ class Localization(Suite):
         bits = {"known": known, "top1": known & right, "class": right}
         for condition in [c for c, kind in kinds.items() if kind in bits]:
             kind = kinds[condition]
-            yield condition, Found(bits[kind], {"iou": pack(overlap)} if kind == "known" else {})
+            yield condition, ConditionResult(bits[kind], {"iou": pack(overlap)} if kind == "known" else {})
         chosen = {condition: kind for condition, kind in kinds.items() if kind in IOU}
         if not chosen:
             return
@@ -123,7 +123,10 @@ class Localization(Suite):
                 "held_out_right": int(hits[kind][level]),
                 "index": index[scored].tolist(),
             }
-            yield condition, Found(torch.from_numpy(found[_any(kind)][:, levels.index(level)] >= IOU[kind]), values)
+            yield (
+                condition,
+                ConditionResult(torch.from_numpy(found[_any(kind)][:, levels.index(level)] >= IOU[kind]), values),
+            )
 
     def maps(self, context: Context, located: Located) -> tuple[Tensor, Tensor]:
         """Return whether each image is classified rightly, and the activation map of its class, N×h×w."""
@@ -202,5 +205,5 @@ def _kind(condition: str) -> str:
 
 
 def _any(kind: str) -> bool:
-    """Whether every component counts, and not the largest alone."""
+    """Return whether every component counts, and not the largest alone."""
     return kind.startswith("v2")

@@ -43,7 +43,8 @@ class Occlusion(Suite):
 
     @property
     def suffix(self) -> str:
-        """Conditions of another protocol have another name, so that no outcome takes the place of another's."""
+        """Return the ending of the condition's name: another protocol has another name, so that no outcome replaces
+        another's."""
         marks = (("black", self.fill == "black"), (f"g{self.grid}", self.grid != 8), (f"seed{self.seed}", self.seed))
         return "".join(f"-{mark}" for mark, on in marks if on)
 

@@ -22,7 +22,7 @@ from ..data.batches import batches
 from ..errors import UsageError, pick
 from ..records.record import Outcome
 from ..system.hardware import to_device
-from . import Context, Found, Suite, fetch
+from . import ConditionResult, Context, Suite, fetch
 from ._values import Array, pack, same, unpack
 
 RECALL = 0.95
@@ -98,7 +98,7 @@ class OOD(Suite):
         outside = data.load(self.out, "test", context.data_dir)
         return hashlib.sha256(f"{context.images.digest()} {outside.digest()}".encode()).hexdigest()
 
-    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
+    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, ConditionResult]]:
         outside = data.load(self.out, "test", context.data_dir)
         shared = self.shared(context)
         bits, inner = score(context, context.images, shared)
@@ -107,7 +107,7 @@ class OOD(Suite):
         packed = {name: {"in": pack(inner[name][rows]), "out": pack(outer[name])} for name in inner}
         values = {"positive": "out", "out_size": list(outside.x.shape[1:3]), "scores": packed, **stated_by(packed)}
         for condition in conditions:
-            yield condition, Found(bits, values)
+            yield condition, ConditionResult(bits, values)
 
     def shared(self, context: Context) -> Tensor | None:
         """Return the labels of the classes that ``out`` has too, None for ``all``. Raises :class:`UsageError` when the

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..data.batches import batches
-from . import Context, Found, Suite, balanced, fetch
+from . import ConditionResult, Context, Suite, balanced, fetch
 from ._gradient_masking import check_eps, check_step, uniform
 
 
@@ -71,14 +71,14 @@ class PGD(Suite):
     def options_of(cls, protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return super().options_of(protocols) | {"eps": sorted({p["eps"] for p in protocols})}
 
-    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
+    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, ConditionResult]]:
         images = balanced(context, self.images, "pgd.images")
         stated = {"index": images.index.tolist()} if self.images else {}
         for condition in conditions:
             attack = self.attack(replace(context, images=images), self.radius(condition) / 255)
             attacked = [attack(*batch) for batch in batches(images, context.batch_size, context.device)]
             right, loss = (fetch(part) for part in zip(*attacked, strict=True))
-            yield condition, Found(right, {"loss": float(loss.double().mean()), **stated})
+            yield condition, ConditionResult(right, {"loss": float(loss.double().mean()), **stated})
 
     def attack(self, context: Context, eps: float) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Attack a batch: (x, y, index) → right after all restarts, largest cross-entropy; ``eps`` in pixels of

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..data.batches import batches
 from ..records.record import Outcome
-from . import Context, Found, Suite, fetch
+from . import ConditionResult, Context, Suite, fetch
 from ._linear_head import features_and_logits, linear_head
 from ._values import same
 
@@ -51,7 +51,7 @@ class Reliance(Suite):
 
     @classmethod
     def contradictions(cls, outcome: Outcome) -> list[str]:
-        """The areas and the rest against the curves, and these against the bits."""
+        """Compare the areas and the rest with the curves, and these with the bits."""
         try:
             right, packed = outcome.values["right"], outcome.values["area_per_image"]
             again = derived(right, outcome.n)
@@ -71,7 +71,7 @@ class Reliance(Suite):
             found.append("its curves do not begin and end together")
         return found
 
-    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Found]]:
+    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, ConditionResult]]:
         first = next(batches(context.images, 2, context.device))[0]
         head = linear_head(context.net, first)
         orders = [_order(condition) for condition in conditions]
@@ -84,13 +84,13 @@ class Reliance(Suite):
         bits, low = fetch(answers, 3), float(fetch(lowest).amin())
         for condition, both in zip(conditions, bits, strict=True):
             values = {"features": head.in_features, "min_feature": low, **summarised(both)}
-            yield condition, Found(both[ENDS.index("bottom"), SHARE], values)
+            yield condition, ConditionResult(both[ENDS.index("bottom"), SHARE], values)
 
     def summary(self) -> dict[str, list[str]]:
         return {f"without the lowest 80 % of features, by {_order(c)}": [c] for c in self.conditions()}
 
     def figures(self, outcomes: dict[str, Outcome]) -> dict[str, float]:
-        """Those by value; by magnitude they differ only where a feature is negative."""
+        """Return the figures by value; by magnitude they differ only where a feature is negative."""
         found: dict[str, float] = {}
         for condition in self.conditions():
             values, order = outcomes[condition].values, _order(condition)

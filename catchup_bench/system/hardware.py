@@ -39,7 +39,7 @@ def choose_precision(wanted: str, device: torch.device) -> str:
 
 
 def captures(engine: str) -> bool:
-    """Whether ``engine``, as :func:`choose_engine` gives it, makes CUDA graphs."""
+    """Return whether ``engine``, as :func:`choose_engine` gives it, makes CUDA graphs."""
     return engine in ("auto", "graphs", "compile+graphs")
 
 
@@ -52,9 +52,9 @@ def to_device(x: Tensor, device: torch.device) -> Tensor:
 
 @contextmanager
 def exact_products(precision: str = "fp32") -> Iterator[None]:
-    """Products and convolutions of fp32 numbers are of fp32 numbers, unless ``precision`` is ``tf32``.
+    """Compute products and convolutions of fp32 numbers within in fp32, unless ``precision`` is ``tf32``.
 
-    Torch rounds the factors of convolutions on CUDA to TF32 if it is not told otherwise.
+    Torch rounds the factors of convolutions on CUDA to TF32 by default.
     """
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"

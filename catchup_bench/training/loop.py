@@ -53,7 +53,7 @@ def train(
     engine: str = "auto",
     threads: int | None = None,
 ) -> Path:
-    """Train ``run``, or go on where it stopped, and return its folder. All processes of ``group`` call it alike.
+    """Train ``run``, or resume it, and return its folder. All processes of ``group`` call it alike.
 
     ``checkpoint_every`` is in seconds; a state is written at the first end of an epoch after that, and when training
     is ended early. ``engine`` is as for :func:`choose_engine`, ``threads`` as for :func:`choose_threads`; a resumed run
@@ -96,7 +96,8 @@ def train(
 
 
 def check_train_images(run: Run, folder: RunFolder, data_dir: Path | None) -> None:
-    """Raise :class:`UsageError` when a finished run was trained on other images than those at hand; nothing where there
+    """Raise :class:`UsageError` when a finished run was trained on other images than those there now; nothing where
+    there
     are none to compare with."""
     try:
         digest = data.load(run.dataset.name, "train", data_dir, run.dataset.fraction, run.seed).digest()
@@ -167,7 +168,8 @@ def dry_run(run: Run, *, device: torch.device, data_dir: Path | None = None) -> 
 def make_loader(
     run: Run, images: data.Images | data.Files, device: torch.device, group: Group = ALONE
 ) -> Loader | StreamingLoader:
-    """Batches as the recipe wants them, from memory or from files. Raises :class:`UsageError` when they do not fit."""
+    """Make the batches that the recipe describes, from memory or from files. Raises :class:`UsageError` when they do
+    not fit."""
     recipe = run.recipe
     wanted = ("pad", "padding", "flip", "drop_last", "crop", "interpolation", "color_jitter", "lighting")
     options: dict[str, Any] = {key: getattr(recipe, key) for key in wanted}
@@ -206,7 +208,7 @@ def check_smallest_batch(net: StagedNet, loader: Loader | StreamingLoader) -> No
 
 
 def train_epoch(training: Training, loader: Loader | StreamingLoader, epoch: int, progress: Progress) -> dict[str, Any]:
-    """One pass over the data; the line for ``metrics.jsonl``."""
+    """Make one pass over the data; return the line for ``metrics.jsonl``."""
     run, net, device, key = training.run, training.net, loader.y.device, training.group.seed_key
     torch.manual_seed(derive(run.seed, "layers", epoch, *key))  # for modules that draw from the default generator
     rng = np.random.default_rng(derive(run.seed, "plan", epoch))
@@ -247,14 +249,14 @@ def fail(training: Training, epoch: int, step: int) -> NoReturn:
 
 
 def take_step(training: Training, x: Tensor, y: Tensor, plan: Any, lr: float) -> Tensor:
-    """As :func:`train_step`, the way that the training's engine takes it."""
+    """Take a step as :func:`train_step` does, by the training's engine."""
     if training.engine is not None:
         return training.engine(x, y, plan, lr)
     return train_step(training, x, y, plan, training.gen, lr)
 
 
 def train_step(training: Training, x: Tensor, y: Tensor, plan: Any, gen: torch.Generator, lr: float | Tensor) -> Tensor:
-    """One update; the detached loss, still on the device."""
+    """Take one update; return the detached loss, still on the device."""
     for group in training.optimizer.param_groups:
         group["lr"] = lr
     training.optimizer.zero_grad()
@@ -270,7 +272,8 @@ def train_step(training: Training, x: Tensor, y: Tensor, plan: Any, gen: torch.G
 def test_error(
     net: StagedNet, images: data.Images, precision: str, batch_size: int = 500, group: Group = ALONE
 ) -> float:
-    """Top-1 error in percent, in the precision of training: for the curve and for ``best``, never for a board."""
+    """Return the top-1 error in percent, in the precision of training: for the curve and for ``best``, never for a
+    board."""
     net.eval()
     device = net.mean.device
     wrong = torch.zeros((), dtype=torch.int64, device=device)

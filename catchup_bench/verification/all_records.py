@@ -79,7 +79,7 @@ def reevaluate_all(
     Raises :class:`VerificationFailed` at the first that does not hold.
     """
     for path in record_files(root):
-        folder = RunFolder(runs / read_record(path).subject.folder)
+        folder = RunFolder(runs / read_record(path).source.folder)
         if kept_level(path) < 2 and (folder.finished or folder.external.exists()):
             verdict = verify_record(path, folder.path, device, data_dir)
             if keep:

@@ -50,7 +50,7 @@ class Broken(AssertionError):
 
 
 def make_net(seed: int = 0) -> StagedNet:
-    """A small network, initialised by ``seed``."""
+    """Make a small network, initialised by ``seed``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = MODELS["preactresnet10"].build(num_classes=CLASSES, width=8, variant="B")
@@ -75,12 +75,12 @@ class BoundMethod:
         self.reset()
 
     def reset(self) -> None:
-        """The state before the first step: a saliency pass in eval mode depends on BatchNorm's statistics."""
+        """Restore the state before the first step: a saliency pass in eval mode depends on BatchNorm's statistics."""
         self.net.load_state_dict(self.initial, strict=False)
         self.method.start_epoch(self.net)
 
     def plans(self) -> list[Hashable]:
-        """All plans seen in 500 draws, in a fixed order."""
+        """Return all plans seen in 500 draws, in a fixed order."""
         rng = np.random.default_rng(0)
         return list(dict.fromkeys(self.method.plan(rng) for _ in range(500)))
 
@@ -198,13 +198,13 @@ def evaluation_is_untouched(s: BoundMethod) -> str:
     for plan in s.plans():
         s.loss(plan)
     need(s.net.training, "the network was left in eval mode")
-    own = {k: v for k, v in s.net.state_dict().items() if not k.startswith("extra.")}
+    state = {k: v for k, v in s.net.state_dict().items() if not k.startswith("extra.")}
     plain = make_net(1)
     if s.method.level == "network":
-        need(own.keys() >= plain.state_dict().keys(), "the network's state_dict lacks keys of the plain network's")
+        need(state.keys() >= plain.state_dict().keys(), "the network's state_dict lacks keys of the plain network's")
         return "the method changes the network, by its own account (level = network)"
-    need(own.keys() == plain.state_dict().keys(), "the network's state_dict has other keys than the plain network's")
-    plain.load_state_dict(own)
+    need(state.keys() == plain.state_dict().keys(), "the network's state_dict has other keys than the plain network's")
+    plain.load_state_dict(state)
     x, _ = make_batch(8)
     with torch.inference_mode():
         need(torch.equal(s.net.eval()(x), plain.eval()(x)), "logits in eval mode differ from the plain network's")
@@ -252,7 +252,7 @@ class Refusing(TorchFunctionMode):
 
 @contextmanager
 def nothing_may_wait() -> Iterator[None]:
-    """What would make the host wait for a device raises :class:`Broken`. The mode does not see a backward pass, nor
+    """Raise :class:`Broken` for what would make the host wait for a device. The mode does not see a backward pass, nor
     functions without a tensor among their arguments; what replaces the functions does."""
 
     def guard(owner: Any, name: str) -> Any:
@@ -273,8 +273,8 @@ def nothing_may_wait() -> Iterator[None]:
 
 
 def copies_numbers(name: str, data: Any, *args: Any, device: Any = None, **kwargs: Any) -> bool:
-    """Whether a call of :data:`MAKING` copies numbers to a device, or makes a tensor that only a copy could bring
-    there. A single number stays on the host, from where arithmetic takes it along."""
+    """Return whether a call of :data:`MAKING` copies numbers to a device, or makes a tensor that only a copy could
+    bring there. A single number stays on the host, from where arithmetic takes it along."""
     if name in ("as_tensor", "asarray") and isinstance(data, Tensor):
         return False
     return name == "new_tensor" or device is not None or not isinstance(data, int | float)
@@ -326,7 +326,7 @@ SAID: dict[str, Callable[[Any], object]] = {
 
 
 def run_check(check: Callable[[BoundMethod], str], make: Callable[[], Method]) -> Check:
-    """Run one check on a fresh subject; what the method raises is a failed check, not an error."""
+    """Run one check on a freshly bound method; what the method raises is a failed check, not an error."""
     name = check.__name__.replace("_", " ")
     try:
         return Check(name, True, check(BoundMethod(make)))
@@ -337,7 +337,7 @@ def run_check(check: Callable[[BoundMethod], str], make: Callable[[], Method]) -
 
 
 def check_contract(make: Callable[[], Method]) -> list[Check]:
-    """All checks; ``make`` builds the unbound method, and its file is checked where it is the class.
+    """Make all checks; ``make`` builds the unbound method, and its file is checked where it is the class.
 
     On one thread: on several, torch 2.15 corrupts memory in the backward pass of odd batches of so narrow a network.
     """

@@ -23,7 +23,15 @@ from catchup_bench.evaluation.evaluate import evaluate, evaluation_mode
 from catchup_bench.evaluation.evaluated_model import trained_model
 from catchup_bench.jobs.job import Deadline, Workspace, do_job
 from catchup_bench.records.record import Outcome
-from catchup_bench.suites import Context, Found, Suite, _gradient_masking, make_suites, suite_class, suite_names
+from catchup_bench.suites import (
+    ConditionResult,
+    Context,
+    Suite,
+    _gradient_masking,
+    make_suites,
+    suite_class,
+    suite_names,
+)
 from catchup_bench.verification.method import make_net
 from tests.conftest import Cli
 from tests.support.waiting import DEVICE, Waits
@@ -89,7 +97,10 @@ def suite(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Su
 def run(suite: Suite, where: Context) -> dict[str, tuple[list[bool], dict[str, Any]]]:
     """Bits and values of every condition."""
     with evaluation_mode(where.net):
-        found = [(c, f if isinstance(f, Found) else Found(f)) for c, f in suite.run(where, suite.conditions())]
+        found = [
+            (c, f if isinstance(f, ConditionResult) else ConditionResult(f))
+            for c, f in suite.run(where, suite.conditions())
+        ]
     return {condition: (one.bits.tolist(), one.values) for condition, one in found}
 
 
@@ -240,10 +251,10 @@ def copy(run: Path, folder: Path) -> Path:
 
 def evaluated(run: Path, folder: Path, engine: str) -> tuple[dict[str, Outcome], dict[str, Any]]:
     """Outcomes, and what is said of how the last of them was found."""
-    subject = trained_model(copy(run, folder / engine), CPU)
+    model = trained_model(copy(run, folder / engine), CPU)
     suites = make_suites(["clean", "fgsm", "deformation"], {})
-    found = evaluate(subject, suites, device=CPU, engine=engine)
-    stored = json.loads((subject.folder / "outcomes" / "zoom-140.json").read_text(encoding="utf-8"))
+    found = evaluate(model, suites, device=CPU, engine=engine)
+    stored = json.loads((model.folder / "outcomes" / "zoom-140.json").read_text(encoding="utf-8"))
     return found, stored["provenance"]
 
 

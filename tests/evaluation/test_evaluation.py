@@ -282,12 +282,12 @@ def test_batches_are_halved_until_they_fit(
     from catchup_bench.suites import make_suites
 
     cpu = torch.device("cpu")
-    subject = trained_model(copy(trained_run, tmp_path), cpu)
+    model = trained_model(copy(trained_run, tmp_path), cpu)
 
     class Small(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.net = subject.net
+            self.net = model.net
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             if len(x) > fits:
@@ -296,7 +296,7 @@ def test_batches_are_halved_until_they_fit(
 
     monkeypatch.setattr("catchup_bench.evaluation.evaluate.check_logits", lambda context: None)
     suites = make_suites(["clean", "deformation"], {})
-    small = replace(subject, net=Small())
+    small = replace(model, net=Small())
     if fits:
         found = evaluate(small, suites, device=cpu, threads=1)
         assert found == {name: o for name, o in read_outcomes(evaluated).items() if not name.startswith("fgsm")}

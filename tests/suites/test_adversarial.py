@@ -25,7 +25,7 @@ from catchup_bench.plugins import complete_options
 from catchup_bench.records.attack_checks import LEGEND, suspicions
 from catchup_bench.records.record import Outcome, as_json
 from catchup_bench.seeds import stream
-from catchup_bench.suites import Context, Found, Suite, _gradient_masking, suite_class
+from catchup_bench.suites import ConditionResult, Context, Suite, _gradient_masking, suite_class
 from tests.boards.test_board import make, root  # noqa: F401
 from tests.conftest import Cli
 
@@ -72,7 +72,7 @@ def net() -> nn.Module:
     return net.eval()
 
 
-def run(suite: Suite, where: Context) -> dict[str, Found]:
+def run(suite: Suite, where: Context) -> dict[str, ConditionResult]:
     with evaluation_mode(where.net):
         return dict(suite.run(where, suite.conditions()))  # type: ignore[arg-type]
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from catchup_bench.cli import tables
 from catchup_bench.data import Images
 from catchup_bench.records.record import Outcome, as_json
-from catchup_bench.suites import Context, Found, suite_class
+from catchup_bench.suites import ConditionResult, Context, suite_class
 
 Calibration = suite_class("calibration")
 
@@ -32,7 +32,7 @@ class Says(nn.Module):
         return self.logits[(x[:, 0, 0, 0] * 255).round().long()]
 
 
-def evaluate(logits: Tensor, y: Tensor, bins: int = 15) -> Found:
+def evaluate(logits: Tensor, y: Tensor, bins: int = 15) -> ConditionResult:
     n = len(y)
     x = torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1).expand(n, 2, 2, 3)
     where = Context(

@@ -18,7 +18,7 @@ from catchup_bench.data import Dataset, Images
 from catchup_bench.errors import RunFailed, UsageError
 from catchup_bench.evaluation.evaluate import evaluation_mode
 from catchup_bench.records.record import Outcome, as_json
-from catchup_bench.suites import Context, Found, Suite, suite_class
+from catchup_bench.suites import ConditionResult, Context, Suite, suite_class
 from catchup_bench.verification.method import make_net
 
 from ..conftest import Cli
@@ -194,7 +194,7 @@ def ready_net() -> nn.Module:
     return net.eval()
 
 
-def evaluate(net: nn.Module, suite: Suite = SMALL) -> dict[str, Found]:
+def evaluate(net: nn.Module, suite: Suite = SMALL) -> dict[str, ConditionResult]:
     with evaluation_mode(net):
         return dict(suite.run(context(net), suite.conditions()))  # type: ignore[arg-type]
 
@@ -295,7 +295,7 @@ def test_protocols_give_the_suite_again_and_other_options_other_names() -> None:
 def test_numbers_that_the_grid_does_not_give_are_found(there: Images, change: Any, words: str) -> None:
     condition = SMALL.conditions()[2]
     found = dict(SMALL.run(context(ready_net()), [condition]))[condition]
-    assert isinstance(found, Found)
+    assert isinstance(found, ConditionResult)
     outcome = Outcome.of(found.bits.numpy(), "landscape", as_json(SMALL.protocol(condition)), found.values)
     assert Landscape.contradictions(outcome) == []
     change(outcome.values)

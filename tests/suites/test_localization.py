@@ -20,7 +20,7 @@ from catchup_bench.data import Images
 from catchup_bench.data.images import Located
 from catchup_bench.errors import UsageError
 from catchup_bench.records.record import Outcome, as_json
-from catchup_bench.suites import Context, Found, suite_class
+from catchup_bench.suites import ConditionResult, Context, suite_class
 
 from ..conftest import Cli
 from ..conftest import as_json as read
@@ -174,7 +174,7 @@ def context(net: nn.Module, located: Located, batch_size: int = 7) -> Context:
     )
 
 
-def evaluate(net: nn.Module, located: Located, batch_size: int = 7) -> dict[str, Found]:
+def evaluate(net: nn.Module, located: Located, batch_size: int = 7) -> dict[str, ConditionResult]:
     suite = Localization()
     return dict(suite.run(context(net, located, batch_size), suite.conditions()))
 

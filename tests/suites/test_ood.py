@@ -17,7 +17,7 @@ from catchup_bench.cli import tables
 from catchup_bench.data import Images
 from catchup_bench.errors import UsageError
 from catchup_bench.records.record import Outcome, as_json
-from catchup_bench.suites import Context, Found, suite_class
+from catchup_bench.suites import ConditionResult, Context, suite_class
 from tests.conftest import Cli
 from tests.conftest import as_json as parsed
 
@@ -152,7 +152,7 @@ class Network(nn.Module):
         return x.mean((2, 3)) @ torch.randn(3, 10, generator=torch.Generator().manual_seed(0)) * 5
 
 
-def evaluate(net: nn.Module, inside: Images, batch_size: int = 16) -> Found:
+def evaluate(net: nn.Module, inside: Images, batch_size: int = 16) -> ConditionResult:
     where = Context(
         net=net,
         images=inside,
@@ -181,7 +181,7 @@ def test_stored_scores_give_every_metric_again(other: Images) -> None:
     assert values["out_share"] == pytest.approx(30 / 70)
 
 
-def parsed_again(found: Found) -> Any:
+def parsed_again(found: ConditionResult) -> Any:
     """The values as they are read back from a file."""
     return Outcome.model_validate_json(Outcome.of(found.bits.numpy(), "ood", {}, found.values).model_dump_json()).values
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from catchup_bench.data import Images
 from catchup_bench.errors import UsageError
 from catchup_bench.records.record import Outcome, as_json
-from catchup_bench.suites import Context, Found, Suite, suite_class
+from catchup_bench.suites import ConditionResult, Context, Suite, suite_class
 
 from ..conftest import Cli
 from ..conftest import as_json as read
@@ -63,7 +63,9 @@ def some(n: int = 40, d: int = 9, classes: int = 4, seed: int = 0, relu: bool = 
     return features, weight, bias, torch.randint(classes, (n,), generator=gen)
 
 
-def evaluate(features: Tensor, weight: Tensor, bias: Tensor, y: Tensor, batch_size: int = 7) -> dict[str, Found]:
+def evaluate(
+    features: Tensor, weight: Tensor, bias: Tensor, y: Tensor, batch_size: int = 7
+) -> dict[str, ConditionResult]:
     suite: Suite = Reliance()
     return dict(suite.run(context(Ends(features, weight, bias), y, batch_size), suite.conditions()))  # type: ignore[arg-type]
 
@@ -153,7 +155,7 @@ def test_halves_round_up(d: int) -> None:
     assert reliance.dropped(d) == wanted and wanted[0] == 0 and wanted[-1] == d
 
 
-def outcome(found: Found, condition: str = BY_VALUE) -> Outcome:
+def outcome(found: ConditionResult, condition: str = BY_VALUE) -> Outcome:
     return Outcome.of(found.bits.numpy(), "reliance", as_json(Reliance().protocol(condition)), found.values)
 
 

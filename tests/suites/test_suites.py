@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from catchup_bench.data import Images
 from catchup_bench.evaluation.evaluate import evaluation_mode
 from catchup_bench.seeds import per_image
-from catchup_bench.suites import GROUPS, Context, Found, Suite, correct, suite_class, suite_names
+from catchup_bench.suites import GROUPS, ConditionResult, Context, Suite, correct, suite_class, suite_names
 from catchup_bench.verification.method import make_net
 
 deformation = suite_class("deformation")
@@ -56,7 +56,7 @@ def run(suite: Suite, where: Context) -> dict[str, Tensor]:
     """The bits of every condition."""
     with evaluation_mode(where.net):
         found = dict(suite.run(where, suite.conditions()))
-    return {condition: f.bits if isinstance(f, Found) else f for condition, f in found.items()}
+    return {condition: f.bits if isinstance(f, ConditionResult) else f for condition, f in found.items()}
 
 
 NEEDED = {"ood": {"out": "digits"}, "frequency": {"radius": 2, "images": 20}}
