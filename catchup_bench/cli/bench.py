@@ -42,8 +42,8 @@ def bench_methods(
     runs = {m: make_run(m, dataset, model=model, width=width, overrides=overrides) for m in dict.fromkeys(wanted)}
     entry = data.get(dataset)
     images = cost.random_images(4 * batch_size, entry.size, entry.num_classes)
-    found = cost.measure(runs, choose_device(device), images, rounds, steps, engine)
-    show(found) if as_json else tables.print_sheets(sheets.costs(found))
+    measured = cost.measure(runs, choose_device(device), images, rounds, steps, engine)
+    show(measured) if as_json else tables.print_sheets(sheets.costs(measured))
 
 
 @command(bench, "corruptions")
@@ -61,8 +61,8 @@ def bench_corruptions(
     from . import tables
 
     wanted = [t.strip() for t in types.split(",")] if types else NAMES
-    found = corruptions.measure(wanted, size, images, one_by_one, rounds)
-    show(found) if as_json else tables.print_sheets(sheets.corruptions(found))
+    measured = corruptions.measure(wanted, size, images, one_by_one, rounds)
+    show(measured) if as_json else tables.print_sheets(sheets.corruptions(measured))
 
 
 @command(bench, "suites")
@@ -88,8 +88,10 @@ def bench_suites(
     entry, where = data.get(dataset), choose_device(device)
     spec = model_spec(model, width, None, entry)
     net = build_net(spec, dataset, where)
-    found = {"model": spec.label} | suites.measure(net, dataset, entry.size, entry.num_classes, where, images, rounds)
-    show(found) if as_json else tables.print_sheets(sheets.suites(found))
+    measured = {"model": spec.label} | suites.measure(
+        net, dataset, entry.size, entry.num_classes, where, images, rounds
+    )
+    show(measured) if as_json else tables.print_sheets(sheets.suites(measured))
 
 
 @command(bench, "train")
@@ -119,8 +121,8 @@ def bench_train(
     wanted = dict.fromkeys(["baseline", *(m.strip() for m in methods.split(",") if m)])
     runs = {m: make_run(m, dataset, model=model, width=width, overrides=overrides) for m in wanted}
     images = cost.random_images(8 * batch_size, entry.size, entry.num_classes)
-    found = train.measure(runs, where, images, rounds, steps, compiled, engine)
-    show(found) if as_json else tables.print_sheets(sheets.loops(found))
+    measured = train.measure(runs, where, images, rounds, steps, compiled, engine)
+    show(measured) if as_json else tables.print_sheets(sheets.loops(measured))
 
 
 @command(bench, "load")
@@ -144,8 +146,8 @@ def bench_load(
     entry = data.get(dataset)
     run = make_run("baseline", dataset, model=model, width=width, overrides={"batch_size": batch_size})
     images = cost.random_images(8 * batch_size, entry.size, entry.num_classes)
-    found = load.measure(run, choose_device("cpu"), images, rounds, steps, threads)
-    show(found) if as_json else tables.print_sheets(sheets.load(found))
+    measured = load.measure(run, choose_device("cpu"), images, rounds, steps, threads)
+    show(measured) if as_json else tables.print_sheets(sheets.load(measured))
 
 
 @command(bench, "gpu")
@@ -170,8 +172,8 @@ def bench_gpu(
     named = [p.strip() for p in parts.split(",")] if parts else list(gpu.PARTS)
     if not parts and where.type == "cpu":
         named.remove("compiled")  # minutes, and a C++ compiler
-    found = gpu.measure(named, where, small or where.type == "cpu", out, lambda line: typer.echo(line, err=True))
-    show(found) if as_json else tables.print_sheets(sheets.gpu(found))
+    measured = gpu.measure(named, where, small or where.type == "cpu", out, lambda line: typer.echo(line, err=True))
+    show(measured) if as_json else tables.print_sheets(sheets.gpu(measured))
 
 
 @command(bench, "scale")
@@ -196,8 +198,8 @@ def bench_scale(
     runs = [
         make_run("baseline", dataset, model=model, width=width, overrides=overrides | {"batch_size": b}) for b in sizes
     ]
-    found = {"model": runs[0].model.label, **scale.measure(runs, counts, steps, where)}
-    show(found) if as_json else tables.print_sheets(sheets.scale(found))
+    measured = {"model": runs[0].model.label, **scale.measure(runs, counts, steps, where)}
+    show(measured) if as_json else tables.print_sheets(sheets.scale(measured))
 
 
 @command(bench, "page")

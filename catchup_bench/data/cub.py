@@ -79,11 +79,11 @@ def load_cub(split: Split, folder: Path) -> Images | Files:
 def located(split: Split, folder: Path) -> Located:
     """Return the pictures of a split resized to 224×224 pixels, whole, and their boxes clipped to them. Raises as
     :func:`files` and :func:`boxes` do."""
-    found, given = files(split, folder), boxes(split, folder)
-    size = sizes(found)
+    listing, given = files(split, folder), boxes(split, folder)
+    size = sizes(listing)
     corners = torch.cat([given[:, :2] - 1, given[:, :2] - 1 + given[:, 2:]], 1)
-    scaled = corners * (found.size / size).repeat(1, 2)
-    return Located(decoded(found, stretched), scaled.clamp(0, found.size))
+    scaled = corners * (listing.size / size).repeat(1, 2)
+    return Located(decoded(listing, stretched), scaled.clamp(0, listing.size))
 
 
 def fetch_cub(folder: Path) -> None:

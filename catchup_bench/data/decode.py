@@ -142,12 +142,12 @@ def sizes(files: Files) -> torch.Tensor:
     :class:`UsageError` for one that is no picture."""
     from PIL import Image
 
-    found = []
+    pairs = []
     for row in range(len(files)):
         path = files.path(row)
         with decoding(f"the image {path}"), Image.open(path, formats=FORMATS) as picture:
-            found.append(picture.size)
-    return torch.tensor(found, dtype=torch.float32)
+            pairs.append(picture.size)
+    return torch.tensor(pairs, dtype=torch.float32)
 
 
 def whole(picture: Any, size: int) -> Pixels:

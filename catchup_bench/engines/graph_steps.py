@@ -121,20 +121,20 @@ class Graphs:
     def distances(self, before: Snapshot, act: Act, replay: Act) -> tuple[float, float]:
         """Return how far two further eager steps, and two replays, end from two eager ones, relative to the way these
         go; infinite where an integer differs. Reads from the device, once for each plan."""
-        found = []
+        ends = []
         for one in (act, act, replay):
             before.restore()
             loss = torch.stack([one().clone() for _ in range(2)])
             real, whole = before.changes()
-            found.append(([loss, *real], whole))
+            ends.append(([loss, *real], whole))
         before.restore()
-        return off(found[1], found[0]), off(found[2], found[0])
+        return off(ends[1], ends[0]), off(ends[2], ends[0])
 
 
-def off(found: tuple[list[Tensor], list[Tensor]], wanted: tuple[list[Tensor], list[Tensor]]) -> float:
-    """Return the largest relative distance of ``found`` from ``wanted``, each vectors and tensors that are to be
+def off(reached: tuple[list[Tensor], list[Tensor]], wanted: tuple[list[Tensor], list[Tensor]]) -> float:
+    """Return the largest relative distance of ``reached`` from ``wanted``, each vectors and tensors that are to be
     equal."""
-    if not all(torch.equal(a, b) for a, b in zip(found[1], wanted[1], strict=True)):
+    if not all(torch.equal(a, b) for a, b in zip(reached[1], wanted[1], strict=True)):
         return math.inf
-    far = [(a - b).norm() / b.norm().clamp_min(1e-30) for a, b in zip(found[0], wanted[0], strict=True)]
+    far = [(a - b).norm() / b.norm().clamp_min(1e-30) for a, b in zip(reached[0], wanted[0], strict=True)]
     return float(torch.stack(far).amax())

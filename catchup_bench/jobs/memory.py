@@ -58,13 +58,13 @@ def kept(net: torch.nn.Module, size: int, precision: str) -> float:
             storages[storage.data_ptr()] = storage
         return t
 
-    found = []
+    totals = []
     for n in (2, 4):  # the difference leaves out what does not depend on the batch, such as weights that were cast
         storages.clear()
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t), autocast(precision, torch.device("cpu")):
             F.cross_entropy(net(torch.zeros(n, 3, size, size)).float(), torch.zeros(n, dtype=torch.long))
-        found.append(sum(storage.nbytes() for storage in storages.values()))
-    return (found[1] - found[0]) / 2
+        totals.append(sum(storage.nbytes() for storage in storages.values()))
+    return (totals[1] - totals[0]) / 2
 
 
 def side_by_side(runs: Iterable[Run], free: int, data_dir: Path | None = None) -> int:

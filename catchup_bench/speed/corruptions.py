@@ -17,8 +17,8 @@ from . import cost
 def measure(
     names: Sequence[str] = NAMES, size: int = 32, images: int = 500, one_by_one: int = 10, rounds: int = 3
 ) -> dict[str, Any]:
-    """Per corruption: images a CPU second both ways, over all severities, and their ratio; the geometric mean of the
-    ratios, and the ratio of the sums over all variants.
+    """Measure, per corruption: images a CPU second both ways, over all severities, and their ratio; the geometric mean
+    of the ratios, and the ratio of the sums over all variants.
 
     ``images`` random images at once against ``one_by_one`` of them in turn, alternating severity by severity, in this
     process's CPU time on one thread; the median over ``rounds``. Raises :class:`UsageError` when the packages of the
@@ -39,7 +39,7 @@ def measure(
         for image in x[:one_by_one].numpy():
             define(image, strength, *reference.numbers(name, image, strength, rng))
 
-    found: dict[str, dict[str, float]] = {}
+    rows: dict[str, dict[str, float]] = {}
     torch.set_num_threads(1)
     try:
         for name in names:
@@ -49,7 +49,7 @@ def measure(
             table = [[(_cpu(batched, name, s), _cpu(each, name, s)) for s in SEVERITIES] for _ in range(rounds)]
             ours = [fmean(a for a, _ in row) / images for row in table]
             theirs = [fmean(b for _, b in row) / one_by_one for row in table]
-            found[name] = {
+            rows[name] = {
                 "seconds": median(ours),
                 "reference_seconds": median(theirs),
                 "ratio": median(b / a for a, b in zip(ours, theirs, strict=True)),
@@ -58,10 +58,10 @@ def measure(
     finally:
         torch.set_num_threads(threads)
     return {
-        "corruptions": found,
-        "geometric_mean": geometric_mean([f["ratio"] for f in found.values()]),
-        "all_variants": sum(f["reference_seconds"] for f in found.values()) / sum(f["seconds"] for f in found.values()),
-        "variants": len(found) * len(SEVERITIES),
+        "corruptions": rows,
+        "geometric_mean": geometric_mean([f["ratio"] for f in rows.values()]),
+        "all_variants": sum(f["reference_seconds"] for f in rows.values()) / sum(f["seconds"] for f in rows.values()),
+        "variants": len(rows) * len(SEVERITIES),
         "image_size": size,
         "images": [images, one_by_one],
         "rounds": rounds,

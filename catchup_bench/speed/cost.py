@@ -36,7 +36,7 @@ def measure(
     steps: int = STEPS,
     engine: str = "auto",
 ) -> dict[str, Any]:
-    """Label → ratio of step times to the run labelled ``baseline``: median and quartiles over rounds.
+    """Measure, by label, the ratio of step times to the run labelled ``baseline``: median and quartiles over rounds.
 
     Each round times ``steps`` steps of every plan of every method in turn; the time of a method is the mean over its
     plans, weighted by how often they are drawn, and a ratio is taken within a round. Steps are taken by ``engine``,
@@ -55,7 +55,7 @@ def measure(
     ratios = {label: [t / b for t, b in zip(times, base, strict=True)] for label, times in table.items()}
     first = next(iter(runs.values()))
     return {
-        "methods": {label: quartiles(found) for label, found in ratios.items()},
+        "methods": {label: quartiles(values) for label, values in ratios.items()},
         "baseline_seconds_per_step": median(base),
         "batch_size": first.recipe.batch_size,
         "image_size": images.size,
@@ -68,7 +68,7 @@ def measure(
 
 
 def engines(facts: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Which engine took the steps, from the facts of every label; and which plans it did not take, and why."""
+    """Return which engine took the steps, from the facts of every label; and which plans it did not take, and why."""
     base = facts["baseline"]["engine"]
     others = {label: one["engine"] for label, one in facts.items() if one["engine"] != base}
     eager = {label: one["eager_plans"] for label, one in facts.items() if one.get("eager_plans")}
@@ -81,7 +81,7 @@ def quartiles(ratios: list[float]) -> dict[str, float]:
 
 
 def random_images(n: int, size: int, num_classes: int) -> data.Images:
-    """Noise in the shape of a dataset: what a step costs does not depend on what is in the pictures."""
+    """Return noise in the shape of a dataset: what a step costs does not depend on what is in the pictures."""
     gen = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (n, size, size, 3), generator=gen, dtype=torch.uint8)
     return data.Images(x, torch.arange(n) % num_classes, torch.arange(n))
@@ -106,7 +106,7 @@ class Timed:
         method.start_epoch(net)
 
     def facts(self) -> dict[str, Any]:
-        """How the steps were taken, as in the record of a training."""
+        """Return how the steps were taken, as in the record of a training."""
         return self.training.engine.facts() if self.training.engine else {"engine": "eager"}
 
     def warm_up(self) -> None:
@@ -114,7 +114,7 @@ class Timed:
         self.seconds(3 if isinstance(self.training.engine, Graphs) else 1)
 
     def seconds(self, steps: int) -> float:
-        """Expected time of a step."""
+        """Measure the expected time of a step."""
         return sum(share * self.of_plan(plan, steps) for plan, share in self.plans.items())
 
     def of_plan(self, plan: object, steps: int) -> float:

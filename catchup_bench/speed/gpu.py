@@ -80,7 +80,7 @@ class Setting:
 
     @property
     def size(self) -> int:
-        """Height and width of the images of training."""
+        """Return the height and width of the images of training."""
         return 8 if self.small else 32
 
     def backend(self) -> Backend:
@@ -90,7 +90,7 @@ class Setting:
         return 1 if self.small else n
 
     def training(self, method: str = "baseline") -> tuple[Training, dict[Any, float]]:
-        """A training at its first step; the share of each of the method's plans."""
+        """Return a training at its first step, and the share of each of the method's plans."""
         dataset, model, width = ("digits", "preactresnet10", 16) if self.small else ("cifar100", "preactresnet18", 64)
         run = make_run(method, dataset, model=model, width=width, overrides={"batch_size": self.batch})
         net, bound = build(run, self.device)
@@ -110,22 +110,22 @@ class Setting:
         return x.to(self.device).contiguous(memory_format=torch.channels_last), y.to(self.device)
 
     def seconds(self, act: Callable[[], object], repeats: int, warm_up: int = 2) -> float:
-        """Of one call: the median of three rounds of ``repeats``."""
+        """Measure the seconds of one call: the median of three rounds of ``repeats``."""
         for _ in range(warm_up):
             act()
-        found = []
+        times = []
         for _ in range(self.repeats(3)):
             synchronise(self.device)
             start = time.perf_counter()
             for _ in range(self.repeats(repeats)):
                 act()
             synchronise(self.device)
-            found.append((time.perf_counter() - start) / self.repeats(repeats))
-        return sorted(found)[len(found) // 2]
+            times.append((time.perf_counter() - start) / self.repeats(repeats))
+        return sorted(times)[len(times) // 2]
 
 
 def machine(s: Setting) -> dict[str, Any]:
-    """Products, copies, and how long the host takes to launch an operation."""
+    """Measure products, copies, and how long the host takes to launch an operation."""
     peaks = matmul_peaks(s.device, {"fp32": torch.float32, "bf16": torch.bfloat16}, 256 if s.small else 8192)
     source = torch.empty(2**20 if s.small else 2**30, device=s.device)
     target, tiny = torch.empty_like(source), torch.zeros(8, device=s.device)
@@ -140,7 +140,7 @@ def machine(s: Setting) -> dict[str, Any]:
 
 @contextmanager
 def benchmarking(on: bool) -> Iterator[None]:
-    """cuDNN's search for its fastest convolutions, on or off."""
+    """Turn cuDNN's search for its fastest convolutions on or off within."""
     before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, on
     try:
         yield
@@ -149,7 +149,8 @@ def benchmarking(on: bool) -> Iterator[None]:
 
 
 def steps(s: Setting) -> dict[str, Any]:
-    """Seconds of the plain step, eager and captured, without and with cuDNN's search; the kernels of an eager one."""
+    """Measure the seconds of the plain step, eager and captured, without and with cuDNN's search; the kernels of an
+    eager one."""
     x, y = s.images()
     table: dict[str, Any] = {}
     for search in (False, True) if s.device.type == "cuda" else (False,):
@@ -166,7 +167,7 @@ def steps(s: Setting) -> dict[str, Any]:
 
 
 def kernels(s: Setting, x: Tensor, y: Tensor, count: int = 5, longest: int = 14) -> dict[str, Any]:
-    """How many kernels an eager step launches, their time, and the longest of them."""
+    """Count the kernels that an eager step launches, their time, and the longest of them."""
     one, _ = s.training()
     s.seconds(partial(take_step, one, x, y, None, 1e-3), 1, 5)
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
@@ -184,8 +185,8 @@ def kernels(s: Setting, x: Tensor, y: Tensor, count: int = 5, longest: int = 14)
 
 
 def waits(s: Setting) -> dict[str, str]:
-    """Plans whose step makes the host wait for the device; none may. On a CPU, what would."""
-    found = {}
+    """Return the plans whose step makes the host wait for the device; none may. On a CPU, what would."""
+    waiting = {}
     x, y = s.images()
     for name in registry.methods():
         one, plans = s.training(name)
@@ -199,12 +200,13 @@ def waits(s: Setting) -> dict[str, str]:
                     with nothing_may_wait():
                         one.method.loss(one.net, x, y, plan, one.gen).backward()
             except (RuntimeError, Broken) as err:
-                found[f"{name} {plan}"] = " ".join(str(err).split())[:200]
-    return found
+                waiting[f"{name} {plan}"] = " ".join(str(err).split())[:200]
+    return waiting
 
 
 def methods(s: Setting) -> dict[str, Any]:
-    """Every plan of every method: seconds eager and captured, how far off, and why not captured; then the means."""
+    """Measure every plan of every method: seconds eager and captured, how far off, and why not captured; then the
+    means."""
     x, y = s.images()
     table: dict[str, Any] = {}
     for name in registry.methods():
@@ -233,7 +235,7 @@ def methods(s: Setting) -> dict[str, Any]:
 
 
 def compiled(s: Setting) -> dict[str, Any]:
-    """Seconds of the plain step compiled, alone and captured, and of its compilation."""
+    """Measure the seconds of the plain step compiled, alone and captured, and of its compilation."""
     x, y = s.images()
     table = {}
     for engine in ("compile", "compile+graphs"):
@@ -251,7 +253,7 @@ def compiled(s: Setting) -> dict[str, Any]:
 
 
 def epochs(s: Setting) -> dict[str, Any]:
-    """Seconds of a whole epoch as it is trained, the loader included, and of its look at the test error."""
+    """Measure the seconds of a whole epoch as it is trained, the loader included, and of its look at the test error."""
     images = cost.random_images(80 if s.small else 50_000, s.size, 10)
     test = cost.random_images(40 if s.small else 10_000, s.size, 10)
     table = {}
@@ -267,8 +269,8 @@ def epochs(s: Setting) -> dict[str, Any]:
 
 
 def evaluation(s: Setting) -> dict[str, Any]:
-    """Images a second in fp32 by layout, captured or not, and with the gradient of the images; whether the bits of the
-    logits depend on the batch; then corruptions on the device against those on the CPU."""
+    """Measure images a second in fp32 by layout, captured or not, and with the gradient of the images; whether the bits
+    of the logits depend on the batch; then corruptions on the device against those on the CPU."""
     one, _ = s.training()
     spec, dataset = one.run.model, one.run.dataset.name
     n, table = 20 if s.small else 500, dict[str, Any]()
@@ -298,7 +300,8 @@ def attack(net: torch.nn.Module, x: Tensor) -> Tensor:
 
 
 def corrupted(s: Setting) -> dict[str, Any]:
-    """Seconds of one severity of all corruptions on the CPU and on the device, and of which the bytes differ."""
+    """Measure the seconds of one severity of all corruptions on the CPU and on the device, and of which the bytes
+    differ."""
     images = cost.random_images(8 if s.small else 1000, 32, 10)
     devices = dict.fromkeys((torch.device("cpu"), s.device))
     spent, made = dict.fromkeys((device.type for device in devices), 0.0), {}
@@ -320,24 +323,24 @@ PARTS = {part.__name__: part for part in (machine, steps, waits, epochs, methods
 def measure(
     wanted: Iterable[str], device: torch.device, small: bool, out: Path | None, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Part → what it measured, or the ``error`` that ended it; also the seconds of each. ``out`` is written when a part
-    ends. Raises :class:`UsageError` for an unknown part."""
+    """Measure the parts: part → what it measured, or the ``error`` that ended it; also the seconds of each. ``out`` is
+    written when a part ends. Raises :class:`UsageError` for an unknown part."""
     parts = list(wanted)
     for name in parts:
         pick("part", name, list(PARTS))
     setting = Setting(device, small)
     one = {"small": small, "batch_size": setting.batch, "provenance": {**stamp(), **describe(device, "")}}
-    found: dict[str, Any] = {"parts": {}, "seconds": {}, **one}
-    found["provenance"]["precision"] = choose_precision("auto", device)
+    measured: dict[str, Any] = {"parts": {}, "seconds": {}, **one}
+    measured["provenance"]["precision"] = choose_precision("auto", device)
     for name in parts:
         start = time.perf_counter()
         try:
             with exact_products():
-                found["parts"][name] = PARTS[name](setting)
+                measured["parts"][name] = PARTS[name](setting)
         except (RuntimeError, BenchError) as err:  # the other parts are still to be had
-            found["parts"][name] = {"error": reason(err)}
-        found["seconds"][name] = time.perf_counter() - start
-        say(f"{name}: {found['seconds'][name]:.0f} s")
+            measured["parts"][name] = {"error": reason(err)}
+        measured["seconds"][name] = time.perf_counter() - start
+        say(f"{name}: {measured['seconds'][name]:.0f} s")
         if out is not None:
-            write_json(out, found)
-    return found
+            write_json(out, measured)
+    return measured

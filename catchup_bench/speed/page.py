@@ -29,23 +29,24 @@ KINDS: dict[str, tuple[str, str, Callable[[dict[str, Any]], list[sheets.Sheet]]]
 
 
 def records(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """Benchmark → name of a file → what it holds. Raises :class:`NothingSelected` when there is none."""
+    """Read the records: benchmark → name of a file → what it holds. Raises :class:`NothingSelected` when there is
+    none."""
     folder = root / "docs" / "speed"
-    found = {
+    by_kind = {
         kind: {p.stem: dict(read_json(p, "benchmark")) for p in sorted(folder.glob(f"{kind}*.json"))} for kind in KINDS
     }
-    if not any(found.values()):
+    if not any(by_kind.values()):
         raise NothingSelected(f"no benchmarks in {folder}: catchup-bench bench train --json > {folder}/train.json")
-    return {kind: files for kind, files in found.items() if files}
+    return {kind: files for kind, files in by_kind.items() if files}
 
 
-def page(found: dict[str, dict[str, dict[str, Any]]]) -> str:
+def page(by_kind: dict[str, dict[str, dict[str, Any]]]) -> str:
     parts = [
         "# Speed",
         "Ratios were measured within one run of one process, interleaved: they carry over to other machines better "
         "than the absolute figures beside them. Written by `catchup-bench bench page` from [speed/](speed).",
     ]
-    for kind, files in found.items():
+    for kind, files in by_kind.items():
         heading, about, tables = KINDS[kind]
         parts += [f"## {heading}", f"`catchup-bench bench {kind}`. {about}"]
         for name, record in files.items():
@@ -62,9 +63,9 @@ def markdown(sheet: sheets.Sheet) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [sheet.head, rule, *sheet.rows])
 
 
-def headline(found: dict[str, dict[str, dict[str, Any]]]) -> str:
-    """The ratios that the README shows."""
-    trained = list(found.get("train", {}).values())
+def headline(by_kind: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """Return the ratios that the README shows."""
+    trained = list(by_kind.get("train", {}).values())
     loops = dict.fromkeys(name for record in trained for name in record["loops"] if name != "reference")
     rows = [
         [f"{record['model']}, {record['image_size']} px; {record['provenance']['device']}"]
@@ -81,15 +82,15 @@ def headline(found: dict[str, dict[str, dict[str, Any]]]) -> str:
     parts += [
         f"All {record['variants']} corruptions of an image: ×{record['all_variants']:.0f} their published definitions, "
         "on one thread."
-        for record in found.get("corruptions", {}).values()
+        for record in by_kind.get("corruptions", {}).values()
     ]
     return "\n\n".join([*parts, "Everything that was measured: [docs/speed.md](docs/speed.md)."])
 
 
 def expected(root: Path) -> dict[Path, str]:
-    """The page, and the README with its headline, as the records give them."""
-    found = records(root)
-    files = {root / "docs" / "speed.md": page(found)}
+    """Return the page, and the README with its headline, as the records give them."""
+    by_kind = records(root)
+    files = {root / "docs" / "speed.md": page(by_kind)}
     if (readme := root / "README.md").exists():
-        files[readme] = between(readme.read_text(encoding="utf-8"), "speed", headline(found))
+        files[readme] = between(readme.read_text(encoding="utf-8"), "speed", headline(by_kind))
     return files

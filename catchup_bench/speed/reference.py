@@ -79,7 +79,7 @@ def defocus_blur(x: Bytes, c: tuple[float, ...]) -> Bytes:
 
 
 def glass_blur(x: Bytes, c: tuple[float, ...], dy: Array, dx: Array) -> Bytes:
-    """``dy``, ``dx``: (passes, H - 2 reach, W - 2 reach), by position."""
+    """Blur by exchanges; ``dy``, ``dx``: (passes, H - 2 reach, W - 2 reach), by position."""
     sigma, reach, passes = c[0], int(c[1]), int(c[2])
     height, width = x.shape[:2]
     y = (filters.gaussian(x / 255, sigma=sigma, channel_axis=-1) * 255).astype(np.uint8)
@@ -107,7 +107,7 @@ def motion_blur(x: Bytes, c: tuple[float, ...], degrees: float) -> Bytes:
 
 
 def centre_zoom(x: Array, factor: float) -> Array:
-    """(H, W, C), H = W."""
+    """Zoom into the centre of an image (H, W, C), H = W."""
     size = len(x)
     crop = math.ceil(size / factor)
     top = (size - crop) // 2
@@ -129,7 +129,8 @@ def zoom_blur(x: Bytes, c: tuple[float, ...]) -> Bytes:
 
 
 def plasma(noise: Array, side: int, decay: float) -> Array:
-    """``noise``: side^2 - 1 numbers in [-1, 1), squares before the two kinds of diamonds, coarse to fine."""
+    """Make a plasma fractal from ``noise``: side^2 - 1 numbers in [-1, 1), squares before the two kinds of diamonds,
+    coarse to fine."""
     field = np.zeros((side, side))
     step, wibble, used = side, 100.0, 0
 
@@ -174,7 +175,7 @@ def snow(x: Bytes, c: tuple[float, ...], noise: Array, degrees: float) -> Bytes:
 
 
 def frost(x: Bytes, c: tuple[float, ...], pictures: list[Bytes], chance: Array) -> Bytes:
-    """``pictures`` are shrunk already; ``chance``: picture, row and column, uniform on [0, 1)."""
+    """Add frost; ``pictures`` are shrunk already; ``chance``: picture, row and column, uniform on [0, 1)."""
     picture = pictures[int(chance[0] * len(pictures))]
     top, left = (int(u * (p - s)) for u, p, s in zip(chance[1:], picture.shape, x.shape, strict=False))
     piece = picture[top : top + x.shape[0], left : left + x.shape[1]]
@@ -209,7 +210,7 @@ def jpeg_compression(x: Bytes, c: tuple[float, ...]) -> Bytes:
 
 
 def elastic_transform(x: Bytes, c: tuple[float, ...], jitter: Array, fields: Array) -> Bytes:
-    """``jitter``: (3, 2), x first; ``fields``: (2, H, W), for x and y."""
+    """Deform an image; ``jitter``: (3, 2), x first; ``fields``: (2, H, W), for x and y."""
     alpha, sigma, _ = c
     height, width = x.shape[:2]
     centre, third = np.array([height // 2, width // 2], np.float32), min(height, width) // 3
@@ -255,7 +256,7 @@ def spatter(x: Bytes, c: tuple[float, ...], noise: Array) -> Bytes:
 
 
 def relief(layer: Bytes) -> Bytes:
-    """Drops (H, W) with a rim: the distance from their edges, equalised and embossed."""
+    """Return drops (H, W) with a rim: the distance from their edges, equalised and embossed."""
     distance = cv2.distanceTransform(255 - cv2.Canny(layer, 50, 150), cv2.DIST_L2, 5)
     distance = cv2.threshold(distance, 20, 20, cv2.THRESH_TRUNC)[1]
     level = cv2.equalizeHist(cv2.blur(distance, (3, 3)).astype(np.uint8))
@@ -267,7 +268,7 @@ def relief(layer: Bytes) -> Bytes:
 
 
 def numbers(name: str, x: Bytes, c: tuple[float, ...], rng: np.random.Generator) -> tuple[Any, ...]:
-    """What ``name`` takes after the image and the parameters, drawn as the published generators do: for glass blur
+    """Draw what ``name`` takes after the image and the parameters, drawn as the published generators do: for glass blur
     pixel by pixel, and for frost with a picture that is decoded and shrunk for every image."""
     height, width = x.shape[:2]
     if name in ("gaussian_noise", "speckle_noise"):
@@ -301,6 +302,6 @@ def numbers(name: str, x: Bytes, c: tuple[float, ...], rng: np.random.Generator)
 
 @cache
 def _files() -> list[Bytes]:
-    """The stand-ins of the frost pictures in the formats of the published ones, three PNG and two JPEG files."""
+    """Encode the stand-ins of the frost pictures in the formats of the published ones, three PNG and two JPEG files."""
     kinds = (".png", ".png", ".png", ".jpg", ".jpg")
     return [cv2.imencode(kind, p)[1] for kind, p in zip(kinds, procedural().pictures, strict=True)]

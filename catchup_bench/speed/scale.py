@@ -16,7 +16,8 @@ from . import cost
 
 
 def case(run: Run, count: int, steps: int, device: str) -> dict[str, float]:
-    """Images/s of training on ``count`` random images, and the peak memory in MB, of the process or of the GPU."""
+    """Measure images/s of training on ``count`` random images, and the peak memory in MB, of the process or of the
+    GPU."""
     entry = data.get(run.dataset.name)
     timed = cost.Timed(run, cost.random_images(count, entry.size, entry.num_classes), torch.device(device))
     timed.seconds(1)  # warm-up
@@ -28,13 +29,13 @@ def case(run: Run, count: int, steps: int, device: str) -> dict[str, float]:
 
 
 def measure(runs: list[Run], counts: list[int], steps: int, device: torch.device) -> dict[str, Any]:
-    """Under ``cases`` a line per number of images and run; the runs differ in their batch."""
+    """Measure all cases: under ``cases`` a line per number of images and run; the runs differ in their batch."""
     lines = []
     for count in counts:
         for run in runs:
             # a new process each: the peak of a process never falls again
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-                found = pool.submit(case, run, count, steps, device.type).result()
-            lines.append({"images": count, "batch_size": run.recipe.batch_size, **found})
+                measured = pool.submit(case, run, count, steps, device.type).result()
+            lines.append({"images": count, "batch_size": run.recipe.batch_size, **measured})
     precision = choose_precision(runs[0].recipe.precision, device)
     return {"cases": lines, "steps": steps, "provenance": {**stamp(), **describe(device, precision)}}

@@ -34,8 +34,8 @@ Work = Callable[[], object]
 def measure(
     net: nn.Module, dataset: str, size: int, num_classes: int, device: torch.device, images: int = 200, rounds: int = 3
 ) -> dict[str, Any]:
-    """Images a second of each suite, as a share of raw forward passes over batches that lie on the device: medians
-    over ``rounds`` of ratios of times, interleaved. Corruptions are one severity of all 19.
+    """Measure images a second of each suite, as a share of raw forward passes over batches that lie on the device:
+    medians over ``rounds`` of ratios of times, interleaved. Corruptions are one severity of all 19.
 
     Then how many times faster several ε are from one gradient than one at a time, with the whole suite and with the
     attack alone; and the reading of CIFAR-100-C files against robustbench's loader.
@@ -79,7 +79,7 @@ def measure(
                 shares[name].append((before + seconds(raw, device)) / 2 * passes / took[name])
             several.append(took[f"fgsm, {len(EPS)} times one ε"] / took[f"fgsm, {len(EPS)} ε"])
     return {
-        "share_of_forward": {name: median(found) for name, found in shares.items()},
+        "share_of_forward": {name: median(values) for name, values in shares.items()},
         "several_eps": {"suite": median(several), "attack": median(alone), "eps": list(EPS)},
         "cifar100c_files": _files(rounds),
         "images": images,
@@ -90,7 +90,7 @@ def measure(
 
 
 def seconds(work: Work, device: torch.device) -> float:
-    """Of this process's CPU time on a CPU, which others may be using too; else of the wall clock."""
+    """Return seconds of this process's CPU time on a CPU, which others may be using too, else of the wall clock."""
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     start = clock()
     work()
@@ -108,7 +108,8 @@ def _all(suite: Suite, context: Context) -> Work:
 
 
 def _one_gradient(net: nn.Module, ready: list[torch.Tensor], device: torch.device) -> float:
-    """How many times faster all of ``EPS`` are from one gradient than by torchattacks for each, without evaluation."""
+    """Measure how many times faster all of ``EPS`` are from one gradient than by torchattacks for each, without
+    evaluation."""
     from torchattacks import FGSM
 
     labels = [torch.zeros(len(x), dtype=torch.int64, device=device) for x in ready]
@@ -130,7 +131,8 @@ def _one_gradient(net: nn.Module, ready: list[torch.Tensor], device: torch.devic
 
 
 def _files(rounds: int) -> dict[str, float]:
-    """Images a second from files in the layout of CIFAR-100-C to float32 batches in [0,1], ours and robustbench's."""
+    """Measure images a second from files in the layout of CIFAR-100-C to float32 batches in [0,1], ours and
+    robustbench's."""
     rng = np.random.default_rng(0)
     x = torch.from_numpy(rng.integers(0, 256, (LOADED, PIXELS, PIXELS, 3), np.uint8))
     images = data.Images(x, torch.arange(LOADED) % 100, torch.arange(LOADED))
@@ -170,7 +172,7 @@ def _files(rounds: int) -> dict[str, float]:
 
 @contextmanager
 def _empty_cache() -> Iterator[Callable[[], None]]:
-    """A cache of corrupted images of one's own, and what empties it."""
+    """Use a temporary cache of corrupted images within; yield what empties it."""
     was = os.environ.get("CATCHUP_BENCH_CACHE")
     with tempfile.TemporaryDirectory() as place:
         os.environ["CATCHUP_BENCH_CACHE"] = place

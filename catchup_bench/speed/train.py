@@ -113,7 +113,7 @@ class SideBySide:
         ]
 
     def seconds(self, steps: int) -> float:
-        """Seconds a batch: those of all processes are counted."""
+        """Measure the seconds per batch; those of all processes are counted."""
         start = time.perf_counter()
         for step in [pool.submit(steps_here, steps) for pool in self.pools]:
             step.result()
@@ -121,7 +121,7 @@ class SideBySide:
 
 
 def set_up(run: Run, x: np.ndarray, y: np.ndarray) -> None:
-    """In a process of its own, whose loop outlives the call."""
+    """Make a loop in another process, where it outlives the call."""
     global _loop
     torch.set_num_threads(1)
     images = data.Images(torch.from_numpy(x), torch.from_numpy(y), torch.arange(len(x)))
@@ -143,29 +143,30 @@ def resident(loader: Loader | StreamingLoader) -> Batches:
 
 
 def loops(run: Run, images: data.Images, device: torch.device, compiled: bool, engine: str) -> dict[str, Any]:
-    """The plain loop, then one more thing in each; the product is the loop that runs are trained with, and compiled the
-    same with ``--engine compile``."""
+    """Return the plain loop, then loops with one more thing in each; the product is the loop that runs are trained
+    with, and compiled the same with ``--engine compile``."""
     recipe = run.recipe
     pictures = Pictures(images, recipe.pad, recipe.flip)
     plain: Any = DataLoader(pictures, recipe.batch_size, shuffle=True, drop_last=True)
     precision = choose_precision(recipe.precision, device)
     ours, last = resident(make_loader(run, images, device)), torch.channels_last
-    found: dict[str, Any] = {
+    by_name: dict[str, Any] = {
         "reference": Loop(run, lambda: iter(plain), device),
         "+ resident data": Loop(run, ours, device),
         "+ channels_last": Loop(run, ours, device, last),
     }
     if precision != "fp32":
-        found[f"+ {precision}"] = Loop(run, ours, device, last, precision)
-    found["+ fused SGD"] = Loop(run, ours, device, last, precision, fused=True)
-    found["product"] = cost.Timed(run, images, device, engine)
+        by_name[f"+ {precision}"] = Loop(run, ours, device, last, precision)
+    by_name["+ fused SGD"] = Loop(run, ours, device, last, precision, fused=True)
+    by_name["product"] = cost.Timed(run, images, device, engine)
     if compiled:
-        found["product, compiled"] = cost.Timed(run, images, device, "compile")
-    return found
+        by_name["product, compiled"] = cost.Timed(run, images, device, "compile")
+    return by_name
 
 
 def flop_per_image(run: Run, images: data.Images) -> float:
-    """Of forward and backward, a multiplication and an addition counted as two; what is not a product is left out."""
+    """Count the operations of forward and backward, a multiplication and an addition counted as two; what is not a
+    product is left out."""
     net = build_net(run.model, run.dataset.name, torch.device("cpu"))
     x = images.x[:2].permute(0, 3, 1, 2).float() / 255
     with FlopCounterMode(display=False) as counter:
@@ -175,11 +176,11 @@ def flop_per_image(run: Run, images: data.Images) -> float:
 
 def matmul_peaks(device: torch.device, types: dict[str, torch.dtype], size: int) -> dict[str, float]:
     """Return :func:`matmul_peak` of every precision."""
-    found = {}
+    peaks = {}
     for name, dtype in types.items():
         with exact_products(name):
-            found[name] = matmul_peak(device, dtype, size)
-    return found
+            peaks[name] = matmul_peak(device, dtype, size)
+    return peaks
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, size: int, repeats: int = 5, seconds: float = 5.0) -> float:
@@ -246,16 +247,16 @@ def _measure(
     peaks.append(matmul_peaks(device, types, size))
     peak = {name: max(p[name] for p in peaks) for name in types}
     flop, batch = flop_per_image(run, images), run.recipe.batch_size
-    found = {}
+    speeds = {}
     for name, times in table.items():
         speed = batch / median(times)
         ratios = [plain / own for plain, own in zip(table["reference"], times, strict=True)]
-        found[name] = {"images_per_second": speed, "flop_per_second": speed * flop, **cost.quartiles(ratios)}
+        speeds[name] = {"images_per_second": speed, "flop_per_second": speed * flop, **cost.quartiles(ratios)}
     return {
-        "loops": found,
+        "loops": speeds,
         "flop_per_image": flop,
         "peak_flop_per_second": peak,
-        "share_of_peak": found["product"]["flop_per_second"] / peak.get(precision, peak["fp32"]),
+        "share_of_peak": speeds["product"]["flop_per_second"] / peak.get(precision, peak["fp32"]),
         "engine": timed["product"].facts()["engine"],
         "methods": cost.measure(runs, device, images, rounds, 1, engine)["methods"] if len(runs) > 1 else {},
         "model": run.model.label,

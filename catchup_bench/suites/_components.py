@@ -26,7 +26,7 @@ def components(values: Map, thresholds: Map) -> list[tuple[npt.NDArray[np.int64]
     groups = [[i] for i in range(len(peaks))]
     group_of = list(range(len(peaks)))
     passes = sorted(zip(*(a.tolist() for a in saddles(own.reshape(values.shape), level)), strict=True), reverse=True)
-    found: list[tuple[npt.NDArray[np.int64], Boxes]] = []
+    by_level: list[tuple[npt.NDArray[np.int64], Boxes]] = []
     at = 0
     for i in range(len(thresholds) - 1, -1, -1):  # peaks join as the level falls
         while at < len(passes) and passes[at][0] > i:
@@ -41,8 +41,8 @@ def components(values: Map, thresholds: Map) -> list[tuple[npt.NDArray[np.int64]
         alive = [members for members in groups if members and counts[members, i].any()]
         sums = np.array([counts[members, i].sum() for members in alive], np.int64)
         around = [[*boxes[members, i, :2].min(0), *boxes[members, i, 2:].max(0)] for members in alive]
-        found.append((sums, np.array(around, np.int64).reshape(-1, 4)))
-    return found[::-1]
+        by_level.append((sums, np.array(around, np.int64).reshape(-1, 4)))
+    return by_level[::-1]
 
 
 def climb(values: Map) -> npt.NDArray[np.int64]:
@@ -86,15 +86,15 @@ def saddles(own: Any, level: Any) -> tuple[Any, Any, Any]:
     """Return the highest pass between each two neighbouring peaks: its level, and the two."""
     height, width = own.shape
     level = level.reshape(own.shape)
-    found = []
+    edges = []
     for down, right in NEIGHBOURS:
         here = (slice(0, height - down), slice(max(0, -right), width - max(0, right)))
         there = (slice(down, height), slice(max(0, right), width + min(0, right)))
         a, b = own[here], own[there]
         apart = a != b
         low, high = np.minimum(a, b)[apart], np.maximum(a, b)[apart]
-        found.append(np.stack([np.minimum(level[here], level[there])[apart], low, high]))
-    every = np.concatenate(found, 1)
+        edges.append(np.stack([np.minimum(level[here], level[there])[apart], low, high]))
+    every = np.concatenate(edges, 1)
     pair = every[1] * (own.max() + 1) + every[2]
     order = np.lexsort((-every[0], pair))
     first = np.unique(pair[order], return_index=True)[1]

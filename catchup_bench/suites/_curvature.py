@@ -132,10 +132,10 @@ def spectrum(surface: Surface, gradient: Tensor) -> Spectrum:
     ) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
         nonlocal products
         products += 1
-        found = surface.product(torch.from_numpy(vector.ravel().astype(np.float32)).to(device)).cpu().numpy()
-        if not np.isfinite(found).all():
+        moved = surface.product(torch.from_numpy(vector.ravel().astype(np.float32)).to(device)).cpu().numpy()
+        if not np.isfinite(moved).all():
             raise RunFailed("landscape: the Hessian of the loss is not finite: the network has diverged")
-        return found
+        return moved
 
     start = stream("landscape-v1", "start").standard_normal(size).astype(np.float32)
     operator = LinearOperator((size, size), matvec=product, dtype=np.float32)
@@ -145,10 +145,10 @@ def spectrum(surface: Surface, gradient: Tensor) -> Spectrum:
         raise RunFailed(f"landscape: no eigenvectors of the Hessian were found: {err}") from None
     top = [torch.from_numpy(vectors[:, i].copy()).to(device) for i in np.argsort(-values)]
     top = [v / v.norm() for v in top]
-    found = sorted(map(float, values), reverse=True)
-    residuals = [float((surface.product(v) - value * v).norm()) for v, value in zip(top, found, strict=True)]
+    eigenvalues = sorted(map(float, values), reverse=True)
+    residuals = [float((surface.product(v) - value * v).norm()) for v, value in zip(top, eigenvalues, strict=True)]
     first, second = (upwards(v, gradient) for v in top)
-    return Spectrum((found[0], found[1]), (first, second), (residuals[0], residuals[1]), products)
+    return Spectrum((eigenvalues[0], eigenvalues[1]), (first, second), (residuals[0], residuals[1]), products)
 
 
 def upwards(vector: Tensor, gradient: Tensor) -> Tensor:
@@ -161,12 +161,12 @@ def upwards(vector: Tensor, gradient: Tensor) -> Tensor:
 
 def trace(surface: Surface, probes: int) -> tuple[float, float]:
     """Return the trace of the Hessian and its standard error by Hutchinson's estimator, on ``probes`` random signs."""
-    found = []
+    samples_on_device = []
     for probe in range(probes):
         signs = stream("landscape-v1", "trace", probe).integers(0, 2, len(surface.origin), np.int8)
         vector = to_device(torch.from_numpy(signs * 2.0 - 1.0).float(), surface.origin.device)
-        found.append((vector @ surface.product(vector)).double())
-    samples = torch.stack(found).cpu()
+        samples_on_device.append((vector @ surface.product(vector)).double())
+    samples = torch.stack(samples_on_device).cpu()
     return float(samples.mean()), float(samples.std() / probes**0.5)
 
 

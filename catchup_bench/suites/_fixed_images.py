@@ -18,10 +18,10 @@ def training_images(context: Context, count: int, option: str = "") -> Images:
     Classes have equal shares, up to one image; which images is fixed by hash. Where there are not so many, all are
     returned, or, if ``option`` names what asked for them, :class:`UsageError` is raised.
     """
-    found = data.load(context.dataset, "train", context.data_dir)
-    if option and count > len(found):
-        raise UsageError(f"{option} = {count}: {context.dataset} has {len(found)} training images")
-    part = found.take(stratified(found.y, found.index, count, context.dataset))
+    images = data.load(context.dataset, "train", context.data_dir)
+    if option and count > len(images):
+        raise UsageError(f"{option} = {count}: {context.dataset} has {len(images)} training images")
+    part = images.take(stratified(images.y, images.index, count, context.dataset))
     return decoded(part) if isinstance(part, Files) else part
 
 

@@ -61,7 +61,7 @@ class Dynamics(Suite):
     @classmethod
     def contradictions(cls, outcome: Outcome) -> list[str]:
         """Compare the scalars of every epoch with its means per channel, and with the sum of its histogram."""
-        found = []
+        problems = []
         try:
             for epoch, values in outcome.values["epochs"].items():
                 means = {kind: unpack(values["channel_means"][kind]).astype(np.float64) for kind in RANGES}
@@ -69,13 +69,13 @@ class Dynamics(Suite):
                 counted = int(unpack_counts(values["histogram"], BINS**2).sum())
                 wanted = len(means["activation"]) * outcome.values["images"]
                 if counted != wanted:
-                    found.append(f"epoch {epoch}: its histogram is of {counted} maps, not of {wanted}")
+                    problems.append(f"epoch {epoch}: its histogram is of {counted} maps, not of {wanted}")
                 for key, number in again.items():
                     if not same(number, values[key]):
-                        found.append(f"epoch {epoch}: {key} is stated as {values[key]}, its means give {number}")
+                        problems.append(f"epoch {epoch}: {key} is stated as {values[key]}, its means give {number}")
         except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as err:
             return [f"its norms are damaged: {type(err).__name__} {err}"]
-        return found
+        return problems
 
     def images_digest(self, context: Context, condition: str) -> str:
         """Return the SHA-256 of the digests of the test images and of the training images."""
@@ -133,12 +133,12 @@ def norms(net: StagedNet, stage: int, images: Images, context: Context) -> tuple
     maps, gradients = [], []
     for x, y, _ in batches(images, context.batch_size, context.device):
         with torch.no_grad():
-            found: Tensor = net(x, stop=stage + 1)
-        found.requires_grad_()
+            features: Tensor = net(x, stop=stage + 1)
+        features.requires_grad_()
         # the sum: with the mean, gradients would depend on the size of the batch
-        loss = F.cross_entropy(net(found * 1, start=stage + 1), y, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, found)
-        maps.append(found.detach().flatten(2).norm(dim=2))
+        loss = F.cross_entropy(net(features * 1, start=stage + 1), y, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, features)
+        maps.append(features.detach().flatten(2).norm(dim=2))
         gradients.append(gradient.flatten(2).norm(dim=2))
     return fetch(maps).double().numpy(), fetch(gradients).double().numpy()
 
@@ -146,21 +146,21 @@ def norms(net: StagedNet, stage: int, images: Images, context: Context) -> tuple
 def of_norms(maps: Array, gradients: Array) -> dict[str, Any]:
     """Return what is stored of one epoch."""
     both = dict(zip(RANGES, (maps, gradients), strict=True))
-    means = {kind: found.mean(0).astype(np.float32) for kind, found in both.items()}
+    means = {kind: norms.mean(0).astype(np.float32) for kind, norms in both.items()}
     return {
         "histogram": pack_counts(histogram(maps, gradients)),
-        "quantiles": {kind: np.percentile(found, QUANTILES).tolist() for kind, found in both.items()},
+        "quantiles": {kind: np.percentile(norms, QUANTILES).tolist() for kind, norms in both.items()},
         "median_gradient": float(np.median(gradients)),
-        "channel_means": {kind: pack(found) for kind, found in means.items()},
-        **described(*(found.astype(np.float64) for found in means.values())),
+        "channel_means": {kind: pack(norms) for kind, norms in means.items()},
+        **described(*(norms.astype(np.float64) for norms in means.values())),
     }
 
 
 def histogram(maps: Array, gradients: Array) -> npt.NDArray[np.int64]:
     """Return how many images and channels fall into each bin, 100×100: activations by gradients."""
     places = []
-    for found, (low, high) in zip((maps, gradients), RANGES.values(), strict=True):
-        logs = np.log10(np.maximum(found, 10.0 ** (low - 1)))
+    for norms, (low, high) in zip((maps, gradients), RANGES.values(), strict=True):
+        logs = np.log10(np.maximum(norms, 10.0 ** (low - 1)))
         places.append(np.clip(np.floor((logs - low) / (high - low) * BINS), 0, BINS - 1).astype(np.int64))
     return np.bincount((places[0] * BINS + places[1]).ravel(), minlength=BINS**2).reshape(BINS, BINS)
 

@@ -97,10 +97,10 @@ class Frequency(Suite):
         images, stated = some_test_images(context, self.images)
         for condition in conditions:
             ring = waves(self.ring(condition))
-            found = []
+            parts = []
             for x, y, index in batches(images, context.batch_size, context.device):
                 signs = to_device(self.signs(context.key, self.ring(condition), index), x.device)
-                found.append(
+                parts.append(
                     torch.stack(
                         [
                             context.forward((x + wave(w, self.amplitude, x) * signs[:, k]).clamp(0, 1)).argmax(1) == y
@@ -108,7 +108,7 @@ class Frequency(Suite):
                         ]
                     )
                 )
-            right = fetch(found, 1)
+            right = fetch(parts, 1)
             values = {"waves": [list(w) for w in ring], "wrong": (~right).sum(1).tolist()}
             yield condition, ConditionResult(right.all(0), values | stated)
 
@@ -133,9 +133,9 @@ class Frequency(Suite):
             f"waves of up to {self.radius // 2} periods": range(self.radius // 2 + 1),
             f"waves of {self.radius // 2 + 1} to {self.radius} periods": range(self.radius // 2 + 1, self.radius + 1),
         }
-        found = {name: [e for r in rings for e in shares[r]] for name, rings in parts.items()}
+        by_part = {name: [e for r in rings for e in shares[r]] for name, rings in parts.items()}
         worst = max(e for ring in shares.values() for e in ring)
-        return {name: float(np.mean(errors)) for name, errors in found.items() if errors} | {"worst wave": worst}
+        return {name: float(np.mean(errors)) for name, errors in by_part.items() if errors} | {"worst wave": worst}
 
 
 def largest(size: int) -> int:
@@ -160,10 +160,10 @@ def wave(frequency: tuple[int, int], amplitude: float, x: Tensor) -> Tensor:
 
 def heat_map(outcomes: Mapping[str, Outcome]) -> npt.NDArray[np.float64]:
     """Return the errors in percent, (2R+1)×(2R+1) with frequency (0, 0) in the middle, of all rings up to R."""
-    found = {o.protocol["ring"]: o for o in outcomes.values()}
-    radius = max(found)
+    by_ring = {o.protocol["ring"]: o for o in outcomes.values()}
+    radius = max(by_ring)
     errors = np.full((2 * radius + 1, 2 * radius + 1), np.nan)
-    for o in found.values():
+    for o in by_ring.values():
         for (i, j), wrong in zip(o.values["waves"], o.values["wrong"], strict=True):
             errors[radius + i, radius + j] = errors[radius - i, radius - j] = 100 * wrong / o.n
     return errors

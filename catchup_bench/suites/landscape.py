@@ -99,8 +99,8 @@ class Landscape(Suite):
         for condition in conditions:
             kind = _kind(condition)
             if kind == "trace":
-                found, error = trace(surface, self.probes)
-                values: dict[str, Any] = {"trace": found, "trace_error": error}
+                estimate, error = trace(surface, self.probes)
+                values: dict[str, Any] = {"trace": estimate, "trace_error": error}
             elif kind == "eigen":
                 values = self.of_eigenvectors(surface, held)
             else:
@@ -135,17 +135,17 @@ class Landscape(Suite):
 
     def figures(self, outcomes: dict[str, Outcome]) -> dict[str, float]:
         eigen, traced, control = (outcomes[condition].values for condition in self.conditions())
-        found = {
+        numbers = {
             "λ₁ of the Hessian": eigen["eigenvalues"][0],
             "λ₂": eigen["eigenvalues"][1],
             "trace": traced["trace"],
             "trace, standard error": traced["trace_error"],
         }
         for name, values in (("eigenvectors", eigen), ("random plane", control)):
-            found |= {f"sharpness, {name}, nats": values["sharpness"], f"mean rise, {name}": values["mean_rise"]}
+            numbers |= {f"sharpness, {name}, nats": values["sharpness"], f"mean rise, {name}": values["mean_rise"]}
             if values["doubling_radius"] is not None:
-                found[f"radius of twice the loss, {name}"] = values["doubling_radius"]
-        return found
+                numbers[f"radius of twice the loss, {name}"] = values["doubling_radius"]
+        return numbers
 
 
 def steps(points: int, extent: float) -> Tensor:

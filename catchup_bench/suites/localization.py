@@ -114,7 +114,7 @@ class Localization(Suite):
         hits = {kind: (tried[_any(kind)] >= IOU[kind]).sum(0) for kind in chosen.values()}
         best = {kind: int(counts.argmax()) for kind, counts in hits.items()}
         levels = sorted(set(best.values()))
-        found = sweep(maps, located, scored, SWEPT[levels])
+        localized = sweep(maps, located, scored, SWEPT[levels])
         for condition, kind in chosen.items():
             level = best[kind]
             values = {
@@ -125,7 +125,7 @@ class Localization(Suite):
             }
             yield (
                 condition,
-                ConditionResult(torch.from_numpy(found[_any(kind)][:, levels.index(level)] >= IOU[kind]), values),
+                ConditionResult(torch.from_numpy(localized[_any(kind)][:, levels.index(level)] >= IOU[kind]), values),
             )
 
     def maps(self, context: Context, located: Located) -> tuple[Tensor, Tensor]:
@@ -133,13 +133,13 @@ class Localization(Suite):
         first = next(batches(located.images, 2, context.device))[0]
         head = linear_head(context.net, first)
         last = pooled_maps(context.net, head, first)
-        right, found = [], []
+        right, activations = [], []
         with torch.inference_mode():
             for x, y, _ in batches(located.images, context.batch_size, context.device):
                 features, logits = output_and_logits(context.net, last, x)
                 right.append(logits.argmax(1) == y)
-                found.append(torch.einsum("bchw,bc->bhw", features, head.weight[y]))
-        return fetch(right), fetch(found)
+                activations.append(torch.einsum("bchw,bc->bhw", features, head.weight[y]))
+        return fetch(right), fetch(activations)
 
     def summary(self) -> dict[str, list[str]]:
         v2 = {"localization, MaxBoxAccV2": [c for c in self.conditions() if _any(_kind(c))]}

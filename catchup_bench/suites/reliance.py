@@ -59,17 +59,17 @@ class Reliance(Suite):
             means = {end: float(unpack(packed[end], outcome.n).mean()) for end in ENDS}
         except (KeyError, TypeError, ValueError, IndexError) as err:
             return [f"its curves are damaged: {type(err).__name__} {err}"]
-        found = [f"{name} is stated as {b}, its curve gives {a}" for name, a, b in pairs if not same(a, b)]
-        found += [
+        problems = [f"{name} is stated as {b}, its curve gives {a}" for name, a, b in pairs if not same(a, b)]
+        problems += [
             f"area_per_image {end} has the mean {mean}, its curve gives {again['area'][end]}"
             for end, mean in means.items()
             if not same(again["area"][end], mean)
         ]
         if right["bottom"][SHARE] != outcome.correct:
-            found.append(f"{right['bottom'][SHARE]} right without the lowest 80 %, its bits say {outcome.correct}")
+            problems.append(f"{right['bottom'][SHARE]} right without the lowest 80 %, its bits say {outcome.correct}")
         if any(right["top"][i] != right["bottom"][i] for i in (0, STEPS)):
-            found.append("its curves do not begin and end together")
-        return found
+            problems.append("its curves do not begin and end together")
+        return problems
 
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, ConditionResult]]:
         first = next(batches(context.images, 2, context.device))[0]
@@ -91,15 +91,15 @@ class Reliance(Suite):
 
     def figures(self, outcomes: dict[str, Outcome]) -> dict[str, float]:
         """Return the figures by value; by magnitude they differ only where a feature is negative."""
-        found: dict[str, float] = {}
+        areas: dict[str, float] = {}
         for condition in self.conditions():
             values, order = outcomes[condition].values, _order(condition)
             if order == "value" or values["min_feature"] < 0:
-                found[f"area without the highest, by {order}, %"] = values["area"]["top"]
-                found[f"area without the lowest, by {order}, %"] = values["area"]["bottom"]
+                areas[f"area without the highest, by {order}, %"] = values["area"]["top"]
+                areas[f"area without the lowest, by {order}, %"] = values["area"]["bottom"]
                 if values["half"]["top"] is not None:
-                    found[f"half the accuracy without the highest, by {order}, share"] = values["half"]["top"]
-        return found
+                    areas[f"half the accuracy without the highest, by {order}, share"] = values["half"]["top"]
+        return areas
 
 
 def curves(features: Tensor, logits: Tensor, y: Tensor, head: nn.Linear, order: str) -> Tensor:
@@ -109,15 +109,15 @@ def curves(features: Tensor, logits: Tensor, y: Tensor, head: nn.Linear, order: 
     """
     key = features if order == "value" else features.abs()
     places = torch.arange(features.shape[1], device=features.device).expand_as(features)
-    found = []
+    parts = []
     for end in ENDS:
         sorted_ = key.argsort(dim=1, descending=end == "top", stable=True)
         rank = torch.empty_like(sorted_).scatter_(1, sorted_, places)
         for count in dropped(features.shape[1]):
             kept = features.where(rank >= count, 0)
             said = logits if count == 0 else F.linear(kept, head.weight, head.bias)
-            found.append(said.argmax(1) == y)
-    return torch.stack(found).unflatten(0, (len(ENDS), STEPS + 1))
+            parts.append(said.argmax(1) == y)
+    return torch.stack(parts).unflatten(0, (len(ENDS), STEPS + 1))
 
 
 def dropped(features: int) -> list[int]:
@@ -137,16 +137,16 @@ def summarised(bits: Tensor) -> dict[str, Any]:
 
 def derived(right: dict[str, list[int]], n: int) -> dict[str, dict[str, float | None]]:
     """Return the scalars, by end, that follow from the numbers of images ``right`` out of ``n`` at each step."""
-    found: dict[str, dict[str, float | None]] = {"area": {}, "area_of_clean": {}, "half": {}}
+    summary: dict[str, dict[str, float | None]] = {"area": {}, "area_of_clean": {}, "half": {}}
     for end in ENDS:
         counts = right[end]
         if len(counts) != STEPS + 1 or not all(type(c) is int and 0 <= c <= n for c in counts):
             raise ValueError(f"{end} has not {STEPS + 1} numbers of images")
         area = (sum(counts) - (counts[0] + counts[-1]) / 2) / STEPS
-        found["area"][end] = 100 * area / n
-        found["area_of_clean"][end] = 100 * area / counts[0] if counts[0] else None
-        found["half"][end] = next((i / STEPS for i, c in enumerate(counts) if 2 * c <= counts[0]), None)
-    return found
+        summary["area"][end] = 100 * area / n
+        summary["area_of_clean"][end] = 100 * area / counts[0] if counts[0] else None
+        summary["half"][end] = next((i / STEPS for i, c in enumerate(counts) if 2 * c <= counts[0]), None)
+    return summary
 
 
 def unpack(text: str, n: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
