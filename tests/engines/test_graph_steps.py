@@ -413,8 +413,7 @@ def test_an_engine_is_chosen_or_refused(cli: Cli, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="of one process, not of several"):
             choose_engine(engine, cuda, 2)
     for words in (("train", "--method", "baseline"), ("leaderboard", "run", "digits", "--root", tmp_path)):
-        refused = (("graphs", "this is a CPU"), ("compile+graphs", "this is a CPU"), ("fast", "auto, eager, compile,"))
-        for engine, said in refused:
+        for engine in ("graphs", "compile+graphs"):
             result = cli(*words, "--device", "cpu", "--engine", engine)
-            assert result.exit_code == 2 and said in result.stderr and len(result.stderr.splitlines()) == 1
+            assert result.exit_code == 2 and "this is a CPU" in result.stderr and len(result.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []

@@ -223,7 +223,6 @@ def test_without_ray_one_line_says_how_to_get_it(cli: Cli, tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--on rya", "did you mean ray"),
         ("--address auto", "are for --on ray"),
         ("--gpus-per-run 0.5", "are for --on ray"),
         ("--on ray --workers 2", "--workers is for --on local"),
