@@ -13,6 +13,7 @@ from ..evaluation.evaluate import evaluate
 from ..evaluation.evaluated_model import EvaluatedModel, model_of_external, trained_model
 from ..records.record import Outcome, Record, parse_record
 from ..records.results_folder import changed_since_marked, mark_file
+from ..runs.folder import read_run
 from ..suites import make_suites, resolve_suites, suite_class, suite_names
 from ..system.files import file_digest, read_json, write_json
 from ..system.provenance import stamp
@@ -42,6 +43,8 @@ def verify_record(path: Path, run_folder: Path | None, device: torch.device, dat
     if run_folder is None:
         return Verdict(1, len(record.outcomes), {})
     if record.loaded is None:
+        if (digest := read_run(run_folder).digest) != record.digest:  # or the folder would choose which method is run
+            raise VerificationFailed(f"{path} is of run {record.digest}; {run_folder} is run {digest}")
         return reevaluate(record, path, trained_model(run_folder, device), device, data_dir)
     with tempfile.TemporaryDirectory() as folder:
         return reevaluate(

@@ -69,7 +69,11 @@ def miniature(name: str) -> boards.Board:
     return board.model_copy(update={"setups": setups, "methods": methods, "seeds": (0,)})
 
 
-@pytest.mark.parametrize("name", TABLES)
+LONG = {"table6", "table13"}
+"""Deep networks: half a minute for one step of each."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in TABLES])
 @pytest.mark.usefixtures("few_cifar")
 def test_a_table_runs_from_its_board_to_its_page(
     name: str, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -115,6 +115,8 @@ def test_a_board_is_run_rendered_checked_and_verified(cli: Cli, tmp_path: Path) 
     assert as_json(cli("verify", record, "--json"))["level"] == 1
     verdict = as_json(cli("verify", record, "--run", run, "--keep", "--json"))
     assert verdict == {"level": 2, "conditions": 2, "differing": {"clean": 0, "fgsm-4": 0}}
+    other = cli("verify", record, "--run", next((tmp_path / "runs").glob("*baseline*")))
+    assert other.exit_code == 4 and "is of run" in other.stderr, "a folder does not choose what is verified"
     page = tmp_path / "leaderboards" / "tiny.md"
     cli("leaderboard", "render", "tiny.toml")
     assert ["●●○○" in line for line in page.read_text().splitlines() if "| catchup |" in line] == [True]

@@ -50,7 +50,7 @@ def weights(folder: Path, cores: set[int], *more: str) -> bytes:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to cores")
-@pytest.mark.parametrize("more", [(), ("--threads", "2")])
+@pytest.mark.parametrize("more", [(), pytest.param(("--threads", "2"), marks=pytest.mark.slow)])
 def test_the_number_of_cores_does_not_change_the_weights(tmp_path: Path, more: tuple[str, ...]) -> None:
     cores = os.sched_getaffinity(0)
     assert weights(tmp_path / "one", {min(cores)}, *more) == weights(tmp_path / "all", cores, *more)
