@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from catchup_bench.data import Images
+from catchup_bench.engines import choose_engine
 from catchup_bench.engines.capture import WARM_UP, Act
 from catchup_bench.engines.graph_passes import Forward
-from catchup_bench.errors import RunFailed
+from catchup_bench.errors import RunFailed, UsageError
 from catchup_bench.evaluation.evaluate import evaluate, evaluation_mode
 from catchup_bench.evaluation.evaluated_model import trained_model
 from catchup_bench.jobs.job import Deadline, Workspace, do_job
