@@ -35,7 +35,13 @@ def choose_precision(wanted: str, device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return "bf16" if flags.get("avx512_bf16") or flags.get("amx_bf16") else "fp32"
+    native = flags.get("avx512_bf16") or flags.get("amx_bf16")
+    cap = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "DEFAULT"
+    return "bf16" if native and cap.upper() not in WITHOUT_BF16 else "fp32"
+
+
+WITHOUT_BF16 = frozenset({"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"})
+"""Instruction sets to which oneDNN may be limited, and that do not multiply bf16."""
 
 
 def captures(engine: str) -> bool:
