@@ -67,7 +67,8 @@ def evaluate(
         captured=Forward(model.net, CudaGraphs(device), optional=engine == "auto") if captures(engine) else None,
         snapshots=model.snapshots,
     )
-    check_measured(model.folder, model.weights, partial(images_of, suites, context))
+    now = Measured(weights=model.weights, images=images.digest())
+    check_measured(model.folder, now, partial(images_of, suites, context))
     if any(todo.values()):
         check_logits(context)
         write_json(files.evaluation, {"checkpoint": model.checkpoint, "test_sha256": images.digest()})
@@ -79,13 +80,17 @@ def evaluate(
     return read_outcomes(model.folder)
 
 
-def images_of(suites: dict[str, Suite], context: Context, condition: str, outcome: Outcome) -> str:
-    """Return the digest of the images that ``condition`` is measured on now."""
+def images_of(suites: dict[str, Suite], context: Context, condition: str, outcome: Outcome) -> str | None:
+    """Return the digest of the images that ``condition`` would be measured on now; ``None`` when they are not there and
+    the condition is not asked for."""
     suite = suites.get(outcome.suite)
-    if suite is None:
+    if suite is not None:
+        return suite.images_digest(context, condition)
+    try:
         cls = suite_class(outcome.suite)
-        suite = cls(**cls.options_of([outcome.protocol]))
-    return suite.images_digest(context, condition)
+        return cls(**cls.options_of([outcome.protocol])).images_digest(context, condition)
+    except UsageError:
+        return None
 
 
 def _run_suite(

@@ -76,21 +76,32 @@ def read_stored(folder: Path) -> dict[str, Stored]:
     return by_condition
 
 
-def check_measured(folder: Path, weights: str, images_of: Callable[[str, Outcome], str]) -> None:
+def check_measured(folder: Path, now: Measured, images_of: Callable[[str, Outcome], str | None]) -> None:
     """Raise :class:`UsageError` when an outcome in ``folder`` was measured on other weights, or on other images, than
-    those that are there. ``images_of`` gives the digest of the images of a condition now."""
+    those that are there ``now``.
+
+    ``images_of`` gives the digest of the images of a condition, ``None`` where they are not there to be compared. An
+    outcome of an older version was measured on what ``evaluation.json`` says.
+    """
+    files = RunFolder(folder)
+    earlier = None
+    if files.evaluation.exists():
+        stated = read_json(files.evaluation, "evaluation")
+        if isinstance(stated, dict) and isinstance(stated.get("checkpoint"), dict):
+            weights = str(stated["checkpoint"].get("sha256") or now.weights)
+            earlier = Measured(weights=weights, images=str(stated.get("test_sha256")))
     for condition, stored in read_stored(folder).items():
-        if stored.measured is None:
+        measured = stored.measured or earlier
+        if measured is None:
             continue
-        what = ""
-        if stored.measured.weights != weights:
-            what = "weights"
-        elif stored.measured.images != images_of(condition, stored.outcome):
-            what = "images"
+        images = images_of(condition, stored.outcome) if stored.measured else now.images
+        what = (
+            "weights" if measured.weights != now.weights else "images" if images not in (None, measured.images) else ""
+        )
         if what:
             raise UsageError(
-                f"{RunFolder(folder).outcome(condition)} was measured on other {what} than those there now: bring them "
-                f"back, or delete {RunFolder(folder).outcomes} to evaluate anew"
+                f"{files.outcome(condition)} was measured on other {what} than those there now: bring them back, or "
+                f"delete {files.outcomes} to evaluate anew"
             )
 
 

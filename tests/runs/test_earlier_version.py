@@ -37,3 +37,13 @@ def test_a_finished_run_keeps_its_outcomes_and_gets_more(cli: Cli, runs: Path) -
     found = as_json(cli("evaluate", runs / WHOLE, "--suite", "clean", "--suite", "calibration", "--json"))
     assert found[str(runs / WHOLE)]["clean"]["error"] == pytest.approx(100 * (1 - 77 / 797))
     assert folder.outcome("clean").read_bytes() == kept and len(found[str(runs / WHOLE)]) == 2
+
+
+def test_outcomes_of_an_earlier_version_belong_to_what_it_evaluated(cli: Cli, runs: Path) -> None:
+    folder = RunFolder(runs / WHOLE)
+    stated = json.loads(folder.evaluation.read_text())
+    for change, what in (({"test_sha256": "0" * 64}, "images"), ({"checkpoint": {"sha256": "0" * 64}}, "weights")):
+        folder.evaluation.write_text(json.dumps(stated | change))
+        result = cli("evaluate", runs / WHOLE, "--suite", "calibration")
+        assert result.exit_code == 2 and f"clean.json was measured on other {what}" in result.stderr
+    assert [path.stem for path in folder.outcomes.iterdir()] == ["clean"]
