@@ -36,11 +36,13 @@ class Bar:
         self.last_line = 0.0
 
     def __enter__(self) -> Self:
-        self.progress.start()
+        if self.live:
+            self.progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.progress.stop()
+        if self.live:  # rich would print an empty line where it shows nothing
+            self.progress.stop()
 
     def say(self, text: str, *, always: bool = True) -> None:
         """Print a line; one that is not ``always`` appears every ten seconds at most, and not under a bar."""

@@ -138,10 +138,12 @@ def spectrum(surface: Surface, gradient: Tensor) -> Spectrum:
         return moved
 
     start = stream("landscape-v1", "start").standard_normal(size).astype(np.float32)
+    if not product(start).any():  # what SciPy says of a Hessian of zeros depends on its version
+        raise RunFailed("landscape: no eigenvectors of the Hessian were found: it is zero")
     operator = LinearOperator((size, size), matvec=product, dtype=np.float32)
     try:
         values, vectors = eigsh(operator, k=2, which="LA", v0=start, tol=TOLERANCE, maxiter=100)
-    except ArpackError as err:  # it ends so for a Hessian of zeros, too
+    except ArpackError as err:
         raise RunFailed(f"landscape: no eigenvectors of the Hessian were found: {err}") from None
     top = [torch.from_numpy(vectors[:, i].copy()).to(device) for i in np.argsort(-values)]
     top = [v / v.norm() for v in top]

@@ -22,7 +22,13 @@ CPU = torch.device("cpu")
 
 QUICK = ("baseline", "catchup", "recursivemix")
 
-METHODS = [m if m in QUICK else pytest.param(m, marks=pytest.mark.slow) for m in registry.methods()]
+MORE = ("augmix", "regmixup")
+"""Several views, or clean and mixed images, in one pass. Other methods of inputs pass through as the baseline does."""
+METHODS = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+    for name in registry.methods()
+    if name in (*QUICK, *MORE) or registry.method_class(name).level != "input"
+]
 
 
 @pytest.fixture
@@ -47,7 +53,7 @@ def test_a_compiled_network_trains_to_the_same_bits(method: str, traced: list[se
     compile_steps(compiled)
     assert go(compiled) == go(eager)
     assert_same(eager, compiled)
-    assert 1 <= len(traced) <= 12 and all(size == {9} for size in traced), "the short last batch runs eagerly"
+    assert 1 <= len(traced) <= 12 and all(size <= {9, 18, 27} for size in traced), "the short last batch runs eagerly"
 
 
 @pytest.mark.parametrize("method", ["baseline", "catchup"])
