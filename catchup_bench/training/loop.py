@@ -96,9 +96,8 @@ def train(
 
 
 def check_train_images(run: Run, folder: RunFolder, data_dir: Path | None) -> None:
-    """Raise :class:`UsageError` when a finished run was trained on other images than those there now; nothing where
-    there
-    are none to compare with."""
+    """Raise :class:`UsageError` when a finished run was trained on other images than those there now; do
+    nothing where there are none to compare with."""
     try:
         digest = data.load(run.dataset.name, "train", data_dir, run.dataset.fraction, run.seed).digest()
     except UsageError:
