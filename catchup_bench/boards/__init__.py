@@ -24,13 +24,15 @@ STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
 class Entry(BaseModel):
-    """A method of the grid, by its name or its file; ``set`` are options other than its defaults, ``label`` then names
-    the row. ``paper`` is the row of the paper's tables that it stands beside, if that is called otherwise."""
+    """A method of the grid, by its name or its file; ``set`` are options other than its defaults and ``overrides``
+    values other than the recipe's, ``label`` then names the row. ``paper`` is the row of the paper's tables that it
+    stands beside, if that is called otherwise."""
 
     model_config = STRICT
     name: str
     label: str = Field("", pattern=FOLDER_NAME, max_length=64)
     set: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
     paper: str = ""
 
     @property
@@ -122,7 +124,9 @@ class Column(BaseModel):
 
 class Board(BaseModel):
     """``rank`` is the column that orders the rows. ``differs`` says, where columns stand beside the paper's, in what
-    this is not its protocol; ``cost_paper`` is the paper's column of times."""
+    this is not its protocol; ``cost_paper`` is the paper's column of times. ``schedule`` are columns of errors or
+    accuracies after ever longer training, in that order: the page says from which on a method is better than the
+    baseline."""
 
     model_config = STRICT
     title: str
@@ -134,6 +138,7 @@ class Board(BaseModel):
     rank: str
     set: tuple[str, ...] = ()
     cost_paper: str = ""
+    schedule: tuple[str, ...] = ()
     setups: tuple[Setup, ...] = Field(min_length=1)
     columns: tuple[Column, ...] = Field(min_length=1)
 
@@ -181,6 +186,9 @@ class Board(BaseModel):
                 raise ValueError(f"{entry.label}: no setup {entry.setup!r}")
         if self.column(self.rank).metric not in BY_IMAGE:
             raise ValueError(f"rank = {self.rank!r} has no outcome per image: rank by an error or an accuracy")
+        for name in self.schedule:
+            if name not in names or self.column(name).metric not in BY_IMAGE:
+                raise ValueError(f"schedule: {name!r} is no column of errors or accuracies")
         for printed in filter(None, (self.cost_paper, *(c.paper for c in self.columns))):
             paper.column(printed)
         return self

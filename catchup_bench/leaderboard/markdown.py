@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from .. import boards
 from ..boards import Column
 from ..records.attack_checks import LEGEND
-from . import findings
+from . import findings, schedule
 from .table import Row, Table, best_tier, record_count
 from .wording import BESIDE, column_header, how_to_read, paper_columns, paper_notes, paper_table, row_texts, setup_texts
 
@@ -57,6 +57,7 @@ def board_page(name: str, t: Table) -> str:
             *[f"- **{c.name}**: {c.about}" for c in t.board.columns if c.about],
             "",
             *findings_section(t),
+            *schedule_section(t),
             *paper_section(t),
             *protocol_section(t),
             "",
@@ -70,6 +71,16 @@ def findings_section(t: Table) -> list[str]:
     """Return the lines that say which differences are real."""
     texts = findings.sentences(t)
     return ["## What the numbers say", "", *[f"- {text}" for text in texts], ""] if texts else []
+
+
+def schedule_section(t: Table) -> list[str]:
+    """Return the lines that say from which length of training on a method is better than the baseline."""
+    head, *rows = schedule.schedule_table(t) or [[]]
+    if not rows:
+        return []
+    align = table_line([":--", *["--:"] * (len(head) - 2), ":--"])
+    return ["## How it depends on the schedule", "", table_line(head), align, *map(table_line, rows), "",
+            schedule.READ, ""]  # fmt: skip
 
 
 def paper_section(t: Table) -> list[str]:
