@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from ..data_sources import HELD_OUT, HELD_OUT_SHARE, Split
 from ..errors import UsageError
-from .images import Files, Images, stream_key, subset
 from .table import Dataset
+
+if TYPE_CHECKING:
+    from .images import Files, Images
 
 
 def heldout_dataset(name: str) -> Dataset:
@@ -24,7 +25,11 @@ def heldout_dataset(name: str) -> Dataset:
     if "train" not in whole.splits or name.startswith(HELD_OUT):
         raise UsageError(f"{HELD_OUT}{name}: {name} has no training images of its own to hold out")
 
-    def load(split: Split, folder: Path) -> Images | Files:
+    def load(split: Split, folder: Path) -> "Images | Files":
+        import torch
+
+        from .images import Files, stream_key, subset
+
         images = whole.load("train", folder)
         held = subset(images, HELD_OUT_SHARE, HELD_OUT + stream_key(name, images), seed=0)
         if split == "train":
