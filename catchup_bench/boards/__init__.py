@@ -123,12 +123,13 @@ class Column(BaseModel):
 
 
 class Board(BaseModel):
-    """``rank`` is the column that orders the rows. ``differs`` says, where columns stand beside the paper's, in what
-    this is not its protocol; ``cost_paper`` is the paper's column of times. ``schedule`` are columns of errors or
-    accuracies after ever longer training, in that order: the page says from which on a method is better than the
-    baseline."""
+    """``name`` is that of the file, of its page and of the folder of its records. ``rank`` is the column that orders
+    the rows. ``differs`` says, where columns stand beside the paper's, in what this is not its protocol; ``cost_paper``
+    is the paper's column of times. ``schedule`` are columns of errors or accuracies after ever longer training, in that
+    order: the page says from which on a method is better than the baseline."""
 
     model_config = STRICT
+    name: str
     title: str
     question: str
     differs: str = ""
@@ -230,12 +231,6 @@ def available() -> list[str]:
     return sorted(packaged_toml(__package__), key=lambda name: re.sub(r"\d+", lambda digits: digits[0].zfill(9), name))
 
 
-def record_name(name: str, recipe: str | None = None) -> str:
-    """Return the name of a board's records and page, which differs between recipes."""
-    own = Path(name).stem if name.endswith(".toml") else name
-    return own if recipe is None else f"{own}-{Path(recipe).stem}"
-
-
 def load(name: str, recipe: str | None = None) -> Board:
     """Return the board called ``name``, or the TOML file at that path, with another recipe if one is given.
 
@@ -245,15 +240,17 @@ def load(name: str, recipe: str | None = None) -> Board:
     if recipe is None and name.endswith(QUICK) and name not in available() and name.removesuffix(QUICK) in available():
         name, recipe = name.removesuffix(QUICK), "quick"
     values = read_toml(name, "board", __package__)
+    if "name" in values:
+        raise UsageError(f"board {name}: name = {values['name']!r}: a board has the name of its file; leave it out")
     try:
-        board = Board.model_validate(values)
+        board = Board.model_validate({"name": Path(name).stem if name.endswith(".toml") else name, **values})
     except ValidationError as err:
         raise UsageError(f"board {name}: {one_line(err)}") from None
     return board if recipe is None else with_recipe(board, recipe)
 
 
 def with_recipe(board: Board, recipe: str) -> Board:
-    """Return ``board`` with another schedule, named in its title."""
+    """Return ``board`` with another schedule, named in its title, and with records and a page of its own."""
     setups = []
     for setup in board.setups:
         other = setup.recipe.removesuffix("-paper").removesuffix(QUICK) + QUICK if recipe == "quick" else recipe
@@ -262,4 +259,11 @@ def with_recipe(board: Board, recipe: str) -> Board:
         setups.append(setup.model_copy(update={"recipe": other}))
     words = f"recipe {recipe}" if recipe != "quick" else "quick recipes"
     differs = f"{board.differs}; {words}" if board.differs else f"{words} instead of the paper's"
-    return board.model_copy(update={"title": f"{board.title}, {words}", "differs": differs, "setups": tuple(setups)})
+    return board.model_copy(
+        update={
+            "name": f"{board.name}-{Path(recipe).stem}",
+            "title": f"{board.title}, {words}",
+            "differs": differs,
+            "setups": tuple(setups),
+        }
+    )

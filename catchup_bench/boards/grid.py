@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from .. import data, registry
 from ..errors import UsageError, one_line
 from ..records.record import Record
+from ..records.results_folder import record_path
 from ..runs.make import make_run, model_spec, with_seed
 from ..runs.run import ZOO, DatasetSpec, ExternalNetwork, Run
 from . import STRICT, Board, Entry, ExternalEntry, Setup
@@ -25,8 +26,8 @@ class Job(BaseModel):
 
     @property
     def path(self) -> Path:
-        """Below ``results/<board>/``."""
-        return Path(self.setup) / self.label / f"seed{self.run.seed}.json"
+        """Return where the record belongs, below the board's folder."""
+        return record_path(Path(), self.setup, self.label, self.run.seed)
 
 
 _grids: dict[int, tuple[Job, ...]] = {}

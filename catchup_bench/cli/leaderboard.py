@@ -72,7 +72,7 @@ def leaderboard_run(
     as_json: Json = False,
 ) -> None:
     """Train and evaluate the missing runs of a board, write their records and render its page."""
-    from ..boards import record_name
+    from .. import boards
     from ..engines import choose_engine
     from ..jobs import selection
     from ..jobs.job import Workspace
@@ -88,10 +88,12 @@ def leaderboard_run(
     chosen_engine = choose_engine(engine, where) if cluster is None else engine
     until = time.time() + selection.seconds(time_budget) if time_budget else None
     root_folder = find_root(root)
-    workspace = Workspace(runs, root_folder, record_name(board, recipe), data_dir, where.type, chosen_engine, threads)
-    work = find_work(board, workspace, recipe=recipe, choices=[*only, *more], share=share, retry_failed=retry_failed)
+    chosen = boards.load(board, recipe)
+    workspace = Workspace(runs, root_folder, chosen.name, data_dir, where.type, chosen_engine, threads)
+    selected = selection.parse(chosen, [*only, *more], share)
+    work = find_work(chosen, workspace, selected, retry_failed=retry_failed)
     if print_:
-        return show_commands(work, as_json)
+        return show_commands(board, recipe, work, as_json)
     if dry_run:
         return show_estimate(work, where, as_json)
     run_and_show(work, side_by_side, until, as_json, cluster, device)
@@ -106,23 +108,25 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Train and evaluate four methods on embedded digits and print their leaderboard: two minutes on 2 cores."""
-    from ..boards import DEMO
+    from .. import boards
     from ..jobs.job import Workspace
     from ..jobs.local import parse_workers
     from ..jobs.run_board import find_work
     from ..system.hardware import choose_device
 
     side_by_side = parse_workers(workers)
-    work = find_work(DEMO, Workspace(runs, runs, DEMO, None, "cpu"))
+    board = boards.load(boards.DEMO)
+    work = find_work(board, Workspace(runs, runs, board.name, None, "cpu"))
     if dry_run:
         return show_estimate(work, choose_device("cpu"), as_json)
     run_and_show(work, side_by_side, None, as_json)
 
 
-def show_commands(work: "BoardWork", as_json: bool) -> None:
+def show_commands(board: str, recipe: str | None, work: "BoardWork", as_json: bool) -> None:
+    """Print a command for each missing run of a board, which is named as it was on the command line."""
     from ..jobs.job import command_of
 
-    commands = [command_of(work.name, work.recipe, job) for job in work.todo]
+    commands = [command_of(board, recipe, job) for job in work.todo]
     show(commands) if as_json else typer.echo("".join(f"{line}\n" for line in commands), nl=False)
 
 
@@ -171,10 +175,11 @@ def leaderboard_render(
     as_json: Json = False,
 ) -> None:
     """Write the pages, and the excerpts in the README, from the records."""
+    from .. import boards
     from ..leaderboard.pages import write_pages
     from ..records.results_folder import find_root
 
-    files = [str(f) for f in write_pages(find_root(root), board, recipe)]
+    files = [str(f) for f in write_pages(find_root(root), None if board is None else boards.load(board, recipe))]
     show({"written": files}) if as_json else typer.echo("\n".join(files))
 
 
@@ -200,11 +205,12 @@ def leaderboard_check(
     as_json: Json = False,
 ) -> None:
     """Check that every page is what the records give; exit with 4 when one is not."""
+    from .. import boards
     from ..errors import VerificationFailed
     from ..leaderboard.pages import stale_pages
     from ..records.results_folder import find_root
 
-    if stale := stale_pages(find_root(root), board, recipe):
+    if stale := stale_pages(find_root(root), None if board is None else boards.load(board, recipe)):
         raise VerificationFailed(f"{', '.join(stale)}: not what the records give; run catchup-bench leaderboard render")
     show({"stale": []}) if as_json else typer.echo("every page is what the records give")
 

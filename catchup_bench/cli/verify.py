@@ -115,6 +115,7 @@ def submit(
 
     Everything is checked first, as a maintainer would check it; nothing is written unless all of it holds.
     """
+    from .. import boards
     from ..leaderboard.pages import write_pages
     from ..records.results_folder import find_root
     from ..verification.submission import submit
@@ -123,7 +124,7 @@ def submit(
     submitted = submit(run, root_folder, board, label, data_dir)
     pages = [
         *submitted.files,
-        *(path for path in write_pages(root_folder, submitted.board) if path not in submitted.files),
+        *(path for path in write_pages(root_folder, boards.load(submitted.board)) if path not in submitted.files),
     ]
     commands = submitted.commands(root_folder, pages)
     if as_json:

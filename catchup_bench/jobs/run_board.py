@@ -1,28 +1,29 @@
 """Run what is missing of a board: choose the jobs, have an executor do them, measure costs, write the pages."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..boards import Board, load
+from ..boards import Board
 from ..boards.grid import Job, jobs_of
 from ..errors import RunFailed
 from ..leaderboard.pages import make_pages
-from ..leaderboard.table import Table
-from . import selection
-from .costs import known_costs, measure_costs
+from ..leaderboard.table import Table, make_table
+from ..records.costs import read_costs
+from ..records.results_folder import cost_file
+from .costs import measure_costs
 from .executor import Executor
 from .job import BoardProgress, Workspace, has_failed, missing_jobs
+from .selection import ALL, Selection
 
 
 @dataclass(frozen=True)
 class BoardWork:
-    """What is to be done for a board: the ``todo`` jobs, and those that failed before and are not tried again."""
+    """What is to be done for a board: of all its ``jobs`` those ``todo``, and those that failed before and are not
+    tried again."""
 
-    name: str
-    recipe: str | None
     board: Board
     workspace: Workspace
+    jobs: list[Job]
     todo: list[Job]
     failed: list[Job] = field(default_factory=list)
 
@@ -39,29 +40,20 @@ class BoardResult:
 
 
 def find_work(
-    name: str,
-    workspace: Workspace,
-    *,
-    recipe: str | None = None,
-    choices: Sequence[str] = (),
-    share: str = "1/1",
-    retry_failed: bool = False,
+    board: Board, workspace: Workspace, selection: Selection = ALL, *, retry_failed: bool = False
 ) -> BoardWork:
-    """Find the chosen jobs of the board called ``name`` that have no complete record.
-
-    Raises :class:`UsageError` for an unknown board, choice or share.
-    """
-    board = load(name, recipe)
-    missing = missing_jobs(board, workspace, selection.parse(board, choices, share).of(jobs_of(board)))
+    """Find the selected jobs of ``board`` that have no complete record."""
+    jobs = list(jobs_of(board))
+    missing = missing_jobs(board, workspace, selection.of(jobs))
     failed = [] if retry_failed else [job for job in missing if has_failed(workspace, job)]
     todo = longest_first([job for job in missing if job not in failed], workspace)
-    return BoardWork(name, recipe, board, workspace, todo, failed)
+    return BoardWork(board, workspace, jobs, todo, failed)
 
 
 def longest_first(jobs: list[Job], workspace: Workspace) -> list[Job]:
     """Order jobs by their cost, as far as it was measured before, within each setup and seed: the last job to end then
     keeps the others waiting for the shortest time."""
-    costs = {setup: known_costs(workspace, setup) for setup in {job.setup for job in jobs}}
+    costs = {setup: read_costs(cost_file(workspace.results, setup)).ratios for setup in {job.setup for job in jobs}}
     groups = list(dict.fromkeys((job.setup, job.run.seed) for job in jobs))
     return sorted(
         jobs,
@@ -80,6 +72,7 @@ def run_board(work: BoardWork, executor: Executor, progress: BoardProgress, unti
     except RunFailed as err:
         failure = err  # the page says which run failed
     if not left:
-        measure_costs(work.board, work.workspace, progress.say, executor.measure_cost)
-    pages = make_pages(work.workspace.root, work.name, work.recipe)
-    return BoardResult(pages.tables[work.workspace.board], pages.write(), left, failure)
+        measure_costs(work.board, work.jobs, work.workspace, progress.say, executor.measure_cost)
+    table = make_table(work.board, work.workspace.results)
+    pages = make_pages(work.workspace.root, {work.board.name: table})
+    return BoardResult(table, pages.write(), left, failure)

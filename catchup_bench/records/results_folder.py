@@ -15,6 +15,8 @@ from ..system.files import file_digest, read_json
 VERIFIED, FAILED = "verified-", "failed-"
 """Prefixes of what lies beside a record, before the record's name."""
 
+COST = "cost.json"
+
 
 class RecordPlace(NamedTuple):
     """Where a record lies in its board: the setup, the label of the row and the seed's file name."""
@@ -35,7 +37,7 @@ def results_folder(root: Path) -> Path:
 
 
 def board_folder(root: Path, board: str) -> Path:
-    """Return the folder of a board's records; ``board`` as in :func:`catchup_bench.boards.record_name`."""
+    """Return the folder of a board's records; ``board`` is its name."""
     return results_folder(root) / board
 
 
@@ -76,7 +78,12 @@ def mark_file(record: Path) -> Path:
 
 def cost_file(folder: Path, setup: str) -> Path:
     """Return the file in a board's ``folder`` with the cost of the methods of ``setup``."""
-    return folder / setup / "cost.json"
+    return folder / setup / COST
+
+
+def cost_files(root: Path) -> list[Path]:
+    """Return the cost files of all boards under ``root``, sorted."""
+    return sorted(results_folder(root).glob(f"*/*/{COST}"))
 
 
 def record_files(root: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from .. import data
 from ..engines import choose_engine
 from ..engines.graph_steps import Graphs
 from ..runs.build import build
+from ..runs.folder import RunFolder
 from ..runs.run import Run
 from ..seeds import derive
 from ..system.hardware import choose_precision, enough_memory, exact_products
@@ -93,7 +94,7 @@ class Timed:
     def __init__(self, run: Run, images: data.Images | data.Files, device: torch.device, engine: str = "auto") -> None:
         net, method = build(run, device)
         precision = choose_precision(run.recipe.precision, device)
-        self.training = Training(run, Path(), net, method, make_optimizer(run, net), precision, 0, [])
+        self.training = Training(run, RunFolder(Path()), net, method, make_optimizer(run, net), precision, 0, [])
         self.loader = make_loader(run, images, device)
         self.device = device
         rng = np.random.default_rng(derive(run.seed, "plan", 0))

@@ -9,7 +9,7 @@ from .. import boards, registry
 from ..boards import FOLDER_NAME, Board, Setup
 from ..boards.grid import job_digest
 from ..errors import UsageError, VerificationFailed
-from ..records.outcomes import collect_record
+from ..records.outcomes import collect_record, lacking
 from ..records.record import Record, as_json, read_record, write_record
 from ..records.results_folder import board_folder, record_path
 from ..runs.make import make_run
@@ -111,11 +111,10 @@ def same_protocol(run: Run, setup: Setup) -> bool:
 def complete(record: Record, board: Board, setup: Setup, folder: Path, data_dir: Path | None) -> None:
     """Raise :class:`UsageError` with the command to run when a condition of the board is missing."""
     suites = resolve_suites(make_suites(setup.suites, board.settings), setup.dataset, data_dir)
-    wanted = {c: as_json(suite.protocol(c)) for suite in suites.values() for c in suite.conditions()}
-    lost = [c for c, p in wanted.items() if c not in record.outcomes or record.outcomes[c].protocol != p]
+    lost = sum(map(len, lacking(record.outcomes, suites).values()))
     if lost:
         options = "".join(f" --suite {s}" for s in setup.suites) + "".join(f" --set {s}" for s in board.set)
-        raise UsageError(f"{len(lost)} conditions are missing: run catchup-bench evaluate {folder}{options}")
+        raise UsageError(f"{lost} conditions are missing: run catchup-bench evaluate {folder}{options}")
 
 
 def entry_of(run: Run, setup: Setup, label: str | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from catchup_bench.errors import RunFailed, UsageError
 from catchup_bench.method import Method, one_hot, soft_loss
 from catchup_bench.runs import checkpoint
 from catchup_bench.runs.build import build
+from catchup_bench.runs.folder import RunFolder
 from catchup_bench.runs.make import make_run
 from catchup_bench.runs.run import Run
 from catchup_bench.system.hardware import captures, choose_precision
@@ -70,7 +71,7 @@ def start(run: Run, method: Method | None = None) -> Training:
     method = own if method is None else method.bind(net)
     net = net.to(memory_format=torch.channels_last)
     precision = choose_precision(run.recipe.precision, CPU)
-    return Training(run, Path(), net, method, make_optimizer(run, net), precision, 0, [])
+    return Training(run, RunFolder(Path()), net, method, make_optimizer(run, net), precision, 0, [])
 
 
 def go(one: Training, epochs: int = 2) -> list[float]:
