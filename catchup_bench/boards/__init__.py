@@ -239,14 +239,18 @@ def load(name: str, recipe: str | None = None) -> Board:
     """
     if recipe is None and name.endswith(QUICK) and name not in available() and name.removesuffix(QUICK) in available():
         name, recipe = name.removesuffix(QUICK), "quick"
-    values = read_toml(name, "board", __package__)
+    board = parse_board(read_toml(name, "board", __package__), name)
+    return board if recipe is None else with_recipe(board, recipe)
+
+
+def parse_board(values: dict[str, Any], name: str) -> Board:
+    """Return the board that a TOML file holds, which has the name of the file. Raises :class:`UsageError`."""
     if "name" in values:
         raise UsageError(f"board {name}: name = {values['name']!r}: a board has the name of its file; leave it out")
     try:
-        board = Board.model_validate({"name": Path(name).stem if name.endswith(".toml") else name, **values})
+        return Board.model_validate({"name": Path(name).stem if name.endswith(".toml") else name, **values})
     except ValidationError as err:
         raise UsageError(f"board {name}: {one_line(err)}") from None
-    return board if recipe is None else with_recipe(board, recipe)
 
 
 def with_recipe(board: Board, recipe: str) -> Board:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
@@ -22,7 +22,8 @@ class Bar:
     even = True
     """Whether its steps take equally long, so that the time left follows from how many there are."""
 
-    def __init__(self, title: str, *, quiet: bool = False) -> None:
+    def __init__(self, title: str, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self.live = self.console.is_terminal and not quiet
         columns = (
@@ -46,9 +47,9 @@ class Bar:
 
     def say(self, text: str, *, always: bool = True) -> None:
         """Print a line; one that is not ``always`` appears every ten seconds at most, and not under a bar."""
-        if always or (not self.live and time.monotonic() - self.last_line >= PLAIN_SECONDS):
+        if always or (not self.live and self.clock() - self.last_line >= PLAIN_SECONDS):
             self.progress.console.print(text, soft_wrap=True)
-            self.last_line = time.monotonic()
+            self.last_line = self.clock()
 
 
 class TrainingBar(Bar, NoProgress):
@@ -117,13 +118,13 @@ class EvaluationBar(Bar, NoProgress):
         self.left = Counter(suite for suite, _ in passes)
         self.passes = dict(passes)
         self.total, self.took, self.count = len(passes), dict.fromkeys(self.passes, 0.0), Counter[str]()
-        self.since = time.monotonic()
+        self.since = self.clock()
         self.progress.update(self.task, total=self.total or None)
         if not passes:
             self.say(f"{self.title}: nothing missing")
 
     def condition(self, name: str, outcome: Measured) -> None:
-        now, suite = time.monotonic(), outcome.suite
+        now, suite = self.clock(), outcome.suite
         self.took[suite] += now - self.since
         self.since = now
         self.count[suite] += 1

@@ -66,7 +66,9 @@ def run_locally(
             _settle(ledger, job, partial(do_job, job, board.settings, workspace, Deadline(until)))
             progress.advance(number)
     elif todo:
-        workers = min(count_workers(workers, workspace, todo), len(todo))
+        from ..system.hardware import cores
+
+        workers = min(count_workers(workers, workspace, todo, cores()), len(todo))
         with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
             try:
                 with sigint_held():
@@ -88,25 +90,34 @@ def parse_workers(text: str | None) -> int | Literal["auto"] | None:
     return int(text)
 
 
-def count_workers(wanted: int | Literal["auto"] | None, workspace: Workspace, todo: Sequence[Job]) -> int:
-    """Return how many runs to do side by side: as many as ``wanted``; by default as many as the cores of a CPU have
-    threads for, and one on a GPU; there, ``auto`` is as many as its free memory is estimated to hold."""
+def free_memory() -> int:
+    """Return the free bytes of the GPU."""
+    import torch
+
+    return torch.cuda.mem_get_info()[0]
+
+
+def count_workers(
+    wanted: int | Literal["auto"] | None,
+    workspace: Workspace,
+    todo: Sequence[Job],
+    cores: int,
+    free: Callable[[], int] = free_memory,
+) -> int:
+    """Return how many runs to do side by side: as many as ``wanted``; by default as many as the ``cores`` of a CPU have
+    threads for, and one on a GPU; there, ``auto`` is as many as its ``free`` memory is estimated to hold."""
     if isinstance(wanted, int):
         return wanted
     if workspace.device != "cuda":
-        from ..system.hardware import cores
         from .costs import threads_of
 
         different = {str(job.run.model): job.run for job in todo}.values()
-        return max(1, cores() // (workspace.threads or max(threads_of(run) for run in different)))
+        return max(1, cores // (workspace.threads or max(threads_of(run) for run in different)))
     if wanted is None:
         return 1
-    import torch
-
     from .memory import side_by_side
 
-    runs = [job.run for job in todo if isinstance(job.run, Run)]
-    return side_by_side(runs, torch.cuda.mem_get_info()[0], workspace.data_dir)
+    return side_by_side([job.run for job in todo if isinstance(job.run, Run)], free(), cores, workspace.data_dir)
 
 
 def stop_workers(seconds: float = 30.0) -> None:

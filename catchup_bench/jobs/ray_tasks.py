@@ -124,18 +124,24 @@ def run_task(
         return TaskResult(problem=f"{err} (on {where})", failure=training_failure(workspace, job))
 
 
-def retry_while_busy(do: Callable[[], float], deadline: Deadline) -> float:
-    """Call ``do``, again and again while a process that may be dying still holds the run's lock."""
-    patience = time.monotonic() + LOCK_PATIENCE
+def retry_while_busy(
+    do: Callable[[], float],
+    deadline: Deadline,
+    patience: float = LOCK_PATIENCE,
+    sleep: Callable[[float], object] = time.sleep,
+) -> float:
+    """Call ``do``, again and again for ``patience`` seconds while a process that may be dying still holds the run's
+    lock."""
+    latest = time.monotonic() + patience
     while True:
         try:
             return do()
         except Busy:
-            if time.monotonic() >= patience:
+            if time.monotonic() >= latest:
                 raise
         if deadline.should_stop():
             raise OutOfTime("the time is over")
-        time.sleep(1.0)
+        sleep(1.0)
 
 
 def name_of(job: Job) -> str:
@@ -151,9 +157,11 @@ def run_on_ray(
     cluster: Cluster,
     progress: BoardProgress,
     until: float | None = None,
+    remote: Workspace | None = None,
 ) -> list[Job]:
     """Run jobs as :func:`.local.run_locally` does, on the cluster that is connected. A run whose worker or node is lost
-    is given to another one, :data:`TRIES` times."""
+    is given to another one, :data:`TRIES` times. ``remote`` is the workspace as a worker sees it, by default that of
+    :func:`remote_workspace`."""
     import ray
 
     progress.start(len(todo))
@@ -167,7 +175,7 @@ def run_on_ray(
     )
     display = ray.remote(num_cpus=0)(ProgressActor).options(scheduling_strategy=here).remote()
     task = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=0)(run_task)
-    remote, environment = remote_workspace(workspace, cluster), WorkerEnvironment()
+    remote, environment = remote or remote_workspace(workspace, cluster), WorkerEnvironment()
 
     def submit(job: Job) -> Any:
         return task.options(name=name_of(job)).remote(

@@ -22,7 +22,7 @@ from torch import Tensor
 from .. import data
 from ..data.batches import batches
 from ..engines import choose_engine
-from ..engines.capture import Backend, CudaGraphs, Step
+from ..engines.capture import Backend, CudaGraphs, MakeBackend, Step
 from ..engines.compiled import Compiled
 from ..engines.graph_steps import Graphs
 from ..errors import OutOfTime, RunFailed, UsageError
@@ -54,18 +54,19 @@ def train(
     group: Group = ALONE,
     engine: str = "auto",
     threads: int | None = None,
+    backend: MakeBackend | None = None,
 ) -> Path:
     """Train ``run``, or resume it, and return its folder. All processes of ``group`` call it alike.
 
     ``checkpoint_every`` is in seconds; a state is written at the first end of an epoch after that, and when training
     is ended early. ``engine`` is as for :func:`choose_engine`, ``threads`` as for :func:`choose_threads`; a resumed run
-    keeps its number of threads. Raises :class:`UsageError` for missing or changed data or an impossible combination,
-    before anything is written, :class:`OutOfTime` when ``progress`` asks to stop, and :class:`RunFailed` within
-    2 × :data:`CHECK_EVERY` steps of a loss that is not finite, which ``failed.json`` in the folder then says; a later
-    call tries again from the last good epoch.
+    keeps its number of threads. ``backend`` captures steps, by default CUDA does. Raises :class:`UsageError` for
+    missing or changed data or an impossible combination, before anything is written, :class:`OutOfTime` when
+    ``progress`` asks to stop, and :class:`RunFailed` within 2 × :data:`CHECK_EVERY` steps of a loss that is not finite,
+    which ``failed.json`` in the folder then says; a later call tries again from the last good epoch.
     """
     progress = progress or NoProgress()
-    engine = choose_engine(engine, device, group.size)
+    engine = choose_engine(engine, device, group.size, captures=None if backend is None else True)
     folder = RunFolder(runs / run.folder)
     if group.broadcast(folder.finished):
         if group.main:
@@ -82,7 +83,7 @@ def train(
                 f"{folder.state} is of {training.threads} threads, not {threads}, which would end in other weights: "
                 "leave --threads out, or delete it to start over"
             )
-        use_engine(training, engine)
+        use_engine(training, engine, backend or CudaGraphs)
         exact = exact_products(training.precision)
         with computing_with(training.threads), enough_memory(run.folder), keeping(training), exact:
             train_epochs(training, ready.loader, ready.test, progress, checkpoint_every)
@@ -135,10 +136,10 @@ def check_train_images(run: Run, folder: RunFolder, data_dir: Path | None) -> No
         )
 
 
-def use_engine(training: Training, engine: str) -> None:
+def use_engine(training: Training, engine: str, backend: MakeBackend = CudaGraphs) -> None:
     """Have the steps of ``training`` taken by ``engine``, which is as :func:`choose_engine` gives it."""
     if captures(engine):
-        capture_steps(training, CudaGraphs(training.net.mean.device), engine)
+        capture_steps(training, backend(training.net.mean.device), engine)
     elif engine == "compile":
         compile_steps(training)
 

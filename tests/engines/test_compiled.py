@@ -15,7 +15,8 @@ from catchup_bench.evaluation.evaluated_model import trained_model
 from catchup_bench.runs.make import make_run
 from catchup_bench.training.loop import capture_steps, compile_steps, make_loader, take_step, train
 from tests.conftest import Cli, as_json
-from tests.engines.test_graph_steps import Rerun, assert_same, go, small, start
+from tests.engines.test_graph_steps import assert_same, go, small, start
+from tests.support.backends import Rerun
 from tests.training.test_loop import Stop, StopsAfter
 
 CPU = torch.device("cpu")
