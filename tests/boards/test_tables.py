@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torchvision
 
 from catchup_bench import boards
 from catchup_bench.boards import paper
@@ -49,8 +50,8 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def few_cifar(monkeypatch: pytest.MonkeyPatch) -> None:
     """torchvision's loader checks for the official files, which these are not."""
-    monkeypatch.setattr("torchvision.datasets.utils.check_integrity", lambda *_: True)
-    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
+    monkeypatch.setattr(torchvision.datasets.utils, "check_integrity", lambda *_: True)
+    monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *_: True)
 
 
 def miniature(name: str) -> boards.Board:

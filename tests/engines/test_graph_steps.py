@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from catchup_bench import data
 from catchup_bench.engines import choose_engine
 from catchup_bench.engines.capture import WARM_UP, Act, CudaGraphs, Snapshot
+from catchup_bench.engines.graph_steps import Graphs
 from catchup_bench.errors import RunFailed, UsageError
 from catchup_bench.method import Method, one_hot, soft_loss
 from catchup_bench.runs import checkpoint
