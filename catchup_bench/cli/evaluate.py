@@ -133,8 +133,9 @@ def eager_lines(folders: Iterable[Path]) -> list[str]:
     """Return a line for each reason why passes of these folders' evaluations were not captured."""
     from ..records.outcomes import read_stored
 
-    reasons = {stored.provenance.get("eager") for folder in folders for stored in read_stored(folder).values()}
-    return [f"some conditions were evaluated eagerly: {why}" for why in sorted(reasons - {None})]
+    facts = [stored.provenance for folder in folders for stored in read_stored(folder).values()]
+    reasons = {str(f["eager"]) for f in facts if f.get("eager")}
+    return [f"some conditions were evaluated eagerly: {why}" for why in sorted(reasons)]
 
 
 def merge(

@@ -31,6 +31,7 @@ from catchup_bench.training.state import Training, make_optimizer
 from tests.conftest import Cli
 from tests.support.backends import Rerun
 from tests.support.method_file import write_method
+from tests.support.method_settings import captured_methods, settings_of
 
 CPU = torch.device("cpu")
 
@@ -64,10 +65,7 @@ def assert_same(a: Training, b: Training) -> None:
     assert torch.equal(a.gen.get_state(), b.gen.get_state())
 
 
-METHODS = ("baseline", "catchup", "cutmix", "manifold", "recursivemix", "stochdepth", "alignmixup")
-
-
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", captured_methods())
 def test_captured_steps_train_to_the_same_bits(method: str) -> None:
     eager, captured = start(small(method)), start(small(method))
     backend = Rerun()
@@ -76,8 +74,7 @@ def test_captured_steps_train_to_the_same_bits(method: str) -> None:
     assert go(captured) == losses and torch.equal(torch.get_rng_state(), drawn)
     assert_same(eager, captured)
     assert captured.engine is not None and captured.engine.fallen == {}
-    several = method in ("catchup", "manifold", "alignmixup")
-    assert backend.captures == len(captured.engine.replays) >= (3 if several else 1)
+    assert backend.captures == len(captured.engine.replays) >= settings_of(method).plans
     assert backend.replays > 2 * backend.captures + 10  # two of each in the check, the others for training
 
 

@@ -18,6 +18,7 @@ from catchup_bench.system.hardware import choose_precision, exact_products
 from catchup_bench.system.progress import NoProgress
 from catchup_bench.training.loop import dry_run, train
 from tests.support.backends import Rerun
+from tests.support.method_settings import resumed_methods
 
 CPU = torch.device("cpu")
 
@@ -42,7 +43,7 @@ class StopsAfter(NoProgress):
             raise Stop
 
 
-@pytest.mark.parametrize("method", ["baseline", "catchup", "stochdepth", "recursivemix"])
+@pytest.mark.parametrize("method", resumed_methods())
 @pytest.mark.parametrize("after", [1, 3])
 def test_an_interrupted_run_ends_in_the_same_bytes(tmp_path: Path, method: str, after: int) -> None:
     run = make_run(method, **SMALL)  # type: ignore[arg-type]
