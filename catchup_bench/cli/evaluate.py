@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 def evaluate(
     which: Annotated[
         list[str],
-        typer.Argument(metavar="[RUN]...", help="Run folders, by default all that lack a condition of the suite."),
+        typer.Argument(
+            metavar="[RUN]...", help="Run folders, by default all in which a condition of the suites is missing."
+        ),
     ] = [],  # noqa: B006
     suite: Annotated[list[str], typer.Option(help="Suite or group; repeat for several.")] = ["robustness"],  # noqa: B006
     ood: Annotated[
-        str | None, typer.Option(help="Out-of-distribution dataset: adds the suite ood with --set ood.out=NAME.")
+        str | None, typer.Option(help="Out-of-distribution dataset; the same as --suite ood --set ood.out=NAME.")
     ] = None,
     slice_: Annotated[
         str, typer.Option("--slice", help="Evaluate only part i of n, for n machines or array jobs: i/n.")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..jobs.ray_cluster import Cluster
     from ..jobs.run_board import BoardWork
 
-leaderboard = typer.Typer(help="Run the missing runs of a board, render its page, check it.", no_args_is_help=True)
+leaderboard = typer.Typer(help="Run the missing runs of a board; render and check its page.", no_args_is_help=True)
 
 BoardName = Annotated[str, typer.Argument(help="Name of a board, or a TOML file.")]
 
@@ -24,7 +24,7 @@ OneBoard = Annotated[str | None, typer.Argument(help="Name of a board, by defaul
 Recipe = Annotated[
     str | None,
     typer.Option(
-        help="Recipe of all runs; overrides the board, and has a page of its own: quick, a recipe or a TOML file."
+        help="Recipe of all runs: quick, a name or a TOML file; overrides the board. The results have their own page."
     ),
 ]
 
@@ -33,8 +33,8 @@ Recipe = Annotated[
 def leaderboard_run(
     board: BoardName,
     more: Annotated[list[str], typer.Argument(metavar="[KEY=VALUES]...", help="The same as --only.")] = [],  # noqa: B006
-    only: Annotated[list[str], typer.Option(help="Take only these runs: method=NAME,… seed=N,… setup=NAME,…")] = [],  # noqa: B006
-    share: Annotated[str, typer.Option("--slice", help="Take only share i of n, for a job array: i/n.")] = "1/1",
+    only: Annotated[list[str], typer.Option(help="Run only these: method=NAME,… seed=N,… setup=NAME,…")] = [],  # noqa: B006
+    share: Annotated[str, typer.Option("--slice", help="Run only part i of n, for a job array: i/n.")] = "1/1",
     recipe: Recipe = None,
     time_budget: Annotated[
         str | None, typer.Option(help="Stop after this time, such as 9m or 2.5h; run the same command again to resume.")
@@ -107,7 +107,7 @@ def demo(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train and evaluate four methods on embedded digits and print their leaderboard: two minutes on 2 cores."""
+    """Train and evaluate four methods on the embedded digits; print their leaderboard (2 to 3 minutes on 2 cores)."""
     from .. import boards
     from ..jobs.job import Workspace
     from ..jobs.local import parse_workers

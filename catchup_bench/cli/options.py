@@ -22,7 +22,10 @@ Runs = Annotated[Path, typer.Option(help="Folder of the runs.", envvar="CATCHUP_
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the datasets.", envvar="CATCHUP_BENCH_DATA")]
 
-Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device; auto takes CUDA where there is one.")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option(help="Device to compute on; auto is CUDA if there is one, else the CPU."),
+]
 
 Engine = Annotated[
     Literal["auto", "eager", "compile", "graphs", "compile+graphs"],
@@ -53,15 +56,20 @@ Threads = Annotated[
         min=1,
         max=256,
         help="CPU threads of a run, by default 1 for small networks and 4 for larger ones on every machine. "
-        "Another number gives other weights.",
+        "The results depend on it.",
     ),
 ]
 
 Set = Annotated[
-    list[str], typer.Option("--set", help="Set an option of the method, the recipe or a suite: owner.key=value.")
+    list[str],
+    typer.Option(
+        "--set", help="Set an option: method.key=value, recipe.key=value or suite.key=value, such as catchup.alpha=1."
+    ),
 ]
 
-Root = Annotated[Path | None, typer.Option(help="Folder that holds leaderboards/.")]
+Root = Annotated[
+    Path | None, typer.Option(help="Folder that contains leaderboards/, by default the nearest one upwards from here.")
+]
 
 Workers = Annotated[
     str | None,
@@ -77,7 +85,9 @@ ModelName = Annotated[str | None, typer.Option("--model", help="Network, by defa
 
 Width = Annotated[
     int | None,
-    typer.Option(help="Channels after the stem (DenseNet: growth rate), by default those of the publication."),
+    typer.Option(
+        help="Channels after the stem (DenseNet: growth rate), by default as published or as usual for the dataset."
+    ),
 ]
 
 Variant = Annotated[str | None, typer.Option(help="Variant of the network; catchup-bench list models names them.")]

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def verify(
-    record: Annotated[Path | None, typer.Argument(help="Check that a record agrees with its bits and digests.")] = None,
+    record: Annotated[
+        Path | None, typer.Argument(help="Record to check: that it agrees with its bits and digests.")
+    ] = None,
     run: Annotated[
         Path | None, typer.Option(help="Folder of the record's run: evaluate its checkpoint again and compare.")
     ] = None,
