@@ -25,7 +25,7 @@ MOST_WORKERS = 1024
 
 
 def work(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, until: float | None) -> float:
-    """Train and evaluate one job; return the seconds it took. Runs in a worker process, which ends in order when told
+    """Train and evaluate one job; return the seconds it took. Runs in a worker process, which ends in order on a
     to. Raises :class:`OutOfTime` when the clock passes ``until``."""
     try:
         with stoppable():
