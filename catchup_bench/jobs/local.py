@@ -25,8 +25,8 @@ MOST_WORKERS = 1024
 
 
 def work(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, until: float | None) -> float:
-    """Train and evaluate one job; return the seconds it took. Runs in a worker process, which ends in order on a
-    to. Raises :class:`OutOfTime` when the clock passes ``until``."""
+    """Train and evaluate one job; return the seconds it took. Runs in a worker process, which keeps the last epoch and
+    ends when a signal stops it. Raises :class:`OutOfTime` when the clock passes ``until``."""
     try:
         with stoppable():
             return do_job(job, settings, workspace, Deadline(until))
@@ -35,6 +35,7 @@ def work(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, un
 
 
 def _start_worker() -> None:
+    # no library does it: workers of loky 3.6 go on with their job when their parent is killed, as these would
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 

@@ -13,8 +13,8 @@ from ..records.results_folder import (
     cost_file,
     failures_of_board,
     kept_level,
+    record_location,
     record_of_failure,
-    record_place,
     records_of_board,
 )
 from ..system.files import read_json
@@ -45,8 +45,8 @@ def read_results(board: Board, folder: Path) -> Results:
     for path in records_of_board(folder):
         record, below = read_record(path), path.relative_to(folder)
         if expected.get(below) == job_digest(record):
-            place = record_place(folder, path)
-            records.setdefault(place.label, {}).setdefault(place.setup, {})[record.source.seed] = record
+            location = record_location(folder, path)
+            records.setdefault(location.label, {}).setdefault(location.setup, {})[record.source.seed] = record
             levels[below] = kept_level(path)
     return Results(records, levels, first_costs(board, folder), count_failures(expected, folder))
 
@@ -65,5 +65,5 @@ def count_failures(expected: Mapping[Path, str], folder: Path) -> Counter[str]:
         failure = read_json(path, "failure")
         digest = failure.get("digest") if isinstance(failure, dict) else None
         if digest is not None and expected.get(record.relative_to(folder)) == digest and not record.exists():
-            counts[record_place(folder, record).label] += 1
+            counts[record_location(folder, record).label] += 1
     return counts

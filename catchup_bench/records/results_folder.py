@@ -18,7 +18,7 @@ VERIFIED, FAILED = "verified-", "failed-"
 COST = "cost.json"
 
 
-class RecordPlace(NamedTuple):
+class RecordLocation(NamedTuple):
     """Where a record lies in its board: the setup, the label of the row and the seed's file name."""
 
     setup: str
@@ -46,9 +46,9 @@ def record_path(folder: Path, setup: str, label: str, seed: int) -> Path:
     return folder / setup / label / f"seed{seed}.json"
 
 
-def record_place(folder: Path, record: Path) -> RecordPlace:
+def record_location(folder: Path, record: Path) -> RecordLocation:
     """Return where ``record`` lies in a board's ``folder``."""
-    return RecordPlace(*record.relative_to(folder).parts)
+    return RecordLocation(*record.relative_to(folder).parts)
 
 
 def records_of_board(folder: Path) -> list[Path]:

@@ -20,8 +20,8 @@ Work = Callable[[str, int], None]
 def measure(
     names: Sequence[str] = NAMES, size: int = 32, images: int = 500, one_by_one: int = 10, rounds: int = 3
 ) -> dict[str, Any]:
-    """Measure, per corruption: images per CPU second both ways, over all severities, and their ratio; the geometric mean
-    of the ratios, and the ratio of the sums over all variants.
+    """Measure, per corruption: images per CPU second both ways, over all severities, and their ratio; the geometric
+    mean of the ratios, and the ratio of the sums over all variants.
 
     ``images`` random images at once against ``one_by_one`` of them in turn, alternating severity by severity, in this
     process's CPU time on one thread; the median over ``rounds``. Raises :class:`UsageError` when the packages of the
