@@ -255,6 +255,15 @@ def test_the_index_names_the_best_and_what_waits(root: Path) -> None:
     assert any("`catchup-bench leaderboard run table1`" in line for line in waiting)
 
 
+def test_a_board_has_the_name_of_its_file(root: Path) -> None:
+    assert boards.load(str(root / "tiny.toml")).name == "tiny"
+    (root / "named.toml").write_text(f'name = "other"\n{TOML}')
+    with pytest.raises(
+        UsageError, match=r"named\.toml: name = 'other': a board has the name of its file; leave it out"
+    ):
+        boards.load(str(root / "named.toml"))
+
+
 def test_the_index_is_checked_too(root: Path) -> None:
     index = root / "leaderboards" / "README.md"
     index.write_text("Before\n<!-- BEGIN boards -->\n<!-- END boards -->\nAfter\n")
