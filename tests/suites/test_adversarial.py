@@ -28,6 +28,7 @@ from catchup_bench.seeds import stream
 from catchup_bench.suites import ConditionResult, Context, Suite, _gradient_masking, suite_class
 from tests.boards.test_board import make, root  # noqa: F401
 from tests.conftest import Cli
+from tests.support.stored_records import written_out
 
 fgsm = suite_class("fgsm")
 
@@ -368,8 +369,8 @@ def test_the_page_marks_the_column_and_explains_it_once(
 ) -> None:
     assert LEGEND not in board_page("tiny", make(root))
     for path in root.rglob("seed?.json"):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        record["outcomes"]["zoom-60"]["values"]["suspicious"] = ["because"]
+        record = written_out(path)
+        record["outcomes"]["zoom-60"].setdefault("values", {})["suspicious"] = ["because"]
         path.write_text(json.dumps(record), encoding="utf-8")
     made = make(root)
     page = board_page("tiny", made)
