@@ -25,6 +25,11 @@ class Job(BaseModel):
     suites: tuple[str, ...]
 
     @property
+    def name(self) -> str:
+        """Return what a display calls it."""
+        return f"{self.setup} {self.label} seed {self.run.seed}"
+
+    @property
     def path(self) -> Path:
         """Return where the record belongs, below the board's folder."""
         return record_path(Path(), self.setup, self.label, self.run.seed)

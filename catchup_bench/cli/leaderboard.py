@@ -149,11 +149,11 @@ def run_and_show(
     """Run the board here or on ``cluster``, then print its table and what was written."""
     from ..jobs.executor import LocalExecutor, RayExecutor
     from ..jobs.ray_cluster import connect
-    from ..jobs.run_board import run_board
+    from ..jobs.run_board import job_sizes, run_board
     from . import tables
     from .progress import BoardBar
 
-    with BoardBar(work.board.title, quiet=as_json) as bar, connect(cluster, device) as connected:
+    with BoardBar(work.board.title, job_sizes(work), quiet=as_json) as bar, connect(cluster, device) as connected:
         executor = LocalExecutor(workers) if connected is None else RayExecutor(connected)
         result = run_board(work, executor, bar, until)
     if as_json:

@@ -140,7 +140,9 @@ def _gather(futures: dict[Future[float], Job], ledger: Ledger) -> None:
         for future in done:
             _settle(ledger, futures[future], future.result)
         done_share += len(done)
-        ledger.progress.advance(done_share + sum(share_done(runs, futures[f]) for f in pending))
+        shares = {futures[f].name: share_done(runs, futures[f]) for f in pending}
+        ledger.progress.running({name: (doing(share), share) for name, share in shares.items() if share})
+        ledger.progress.advance(done_share + sum(shares.values()))
 
 
 def _settle(ledger: Ledger, job: Job, result: Callable[[], float]) -> None:
@@ -155,10 +157,19 @@ def _settle(ledger: Ledger, job: Job, result: Callable[[], float]) -> None:
         ledger.finished(job, collect_record(ledger.workspace.runs / job.run.folder), seconds)
 
 
+TRAINING = 0.9
+"""Share of a job that is over when its training is."""
+
+
+def doing(share: float) -> str:
+    """Return what a job does when this share of it is done."""
+    return "training" if share < TRAINING else "evaluating"
+
+
 def share_done(runs: Path, job: Job) -> float:
     """Return how much of a job is done, from its growing metrics file; evaluation counts as its last tenth."""
     try:
         lines = RunFolder(runs / job.run.folder).metrics.read_bytes().count(b"\n")
     except OSError:
         return 0.0
-    return 0.9 * min(1.0, lines / job.run.recipe.epochs) if isinstance(job.run, Run) else 0.0
+    return TRAINING * min(1.0, lines / job.run.recipe.epochs) if isinstance(job.run, Run) else 0.0

@@ -1,5 +1,6 @@
 """Run what is missing of a board: choose the jobs, have an executor do them, measure costs, write the pages."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ..leaderboard.pages import make_pages
 from ..leaderboard.table import Table, make_table
 from ..records.costs import read_costs
 from ..records.results_folder import cost_file
+from ..runs.run import Run
 from .costs import measure_costs
 from .executor import Executor
 from .job import BoardProgress, Workspace, has_failed, missing_jobs
@@ -53,12 +55,31 @@ def find_work(
 def longest_first(jobs: list[Job], workspace: Workspace) -> list[Job]:
     """Order jobs by their cost, as far as it was measured before, within each setup and seed: the last job to end then
     keeps the others waiting for the shortest time."""
-    costs = {setup: read_costs(cost_file(workspace.results, setup)).ratios for setup in {job.setup for job in jobs}}
+    costs = measured_costs(jobs, workspace)
     groups = list(dict.fromkeys((job.setup, job.run.seed) for job in jobs))
     return sorted(
         jobs,
         key=lambda job: (groups.index((job.setup, job.run.seed)), -costs[job.setup].get(job.label, 1.0)),
     )
+
+
+def measured_costs(jobs: Iterable[Job], workspace: Workspace) -> dict[str, dict[str, float]]:
+    """Return, by setup and label, the costs that were measured before, relative to the baseline's."""
+    return {setup: read_costs(cost_file(workspace.results, setup)).ratios for setup in {job.setup for job in jobs}}
+
+
+def job_sizes(work: BoardWork) -> dict[str, float]:
+    """Return, by the name of each job to do, how much work it is relative to the others: its images, times the measured
+    cost of its method."""
+    costs = {
+        setup.name: read_costs(cost_file(work.workspace.results, setup.name)).ratios for setup in work.board.setups
+    }
+    sizes = {}
+    for job in work.todo:
+        sizes[job.name] = costs[job.setup].get(job.label, 1.0)
+        if isinstance(job.run, Run):
+            sizes[job.name] *= job.run.dataset.fraction * job.run.recipe.epochs
+    return sizes
 
 
 def run_board(work: BoardWork, executor: Executor, progress: BoardProgress, until: float | None = None) -> BoardResult:

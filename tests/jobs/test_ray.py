@@ -97,7 +97,7 @@ class Quiet:
         self.said.append(text)
 
     def finished(self, job: Job, seconds: float) -> None:
-        self.done.append(ray_tasks.name_of(job))
+        self.done.append(job.name)
 
 
 STEADY = {
@@ -178,7 +178,7 @@ def test_a_killed_nodes_runs_are_done_elsewhere_and_the_records_are_the_local_on
         remote = replace(remote_workspace(away, cluster), device="cpu")
         assert run_on_ray(grid, away, todo, cluster=cluster, progress=watcher, until=until, remote=remote) == []
     assert len(watcher.said) == 2 and all("its worker was lost" in said for said in watcher.said)
-    assert sorted(watcher.done) == sorted(map(ray_tasks.name_of, todo)) and watcher.seen
+    assert sorted(watcher.done) == sorted(job.name for job in todo) and watcher.seen
     epochs = noted()
     assert sorted(epoch for epoch, _ in epochs[:6]) == ["1", "1", "1", "2", "2", "2"]
     assert sorted([epoch for epoch, _ in epochs[6:]]) == ["1", "2", "2"], "one goes on, the other begins anew"
@@ -307,7 +307,7 @@ def test_a_task_answers_with_its_record(grid: boards.Board, tmp_path: Path) -> N
     ledger = Ledger(here, Quiet())
     ray_tasks.settle(ledger, job, answer)
     assert ledger.close() == [] and missing_jobs(grid, here, [job]) == []
-    assert desk.rows[0] == (ray_tasks.name_of(job), 0.0) and 0 < desk.rows[-1][1] <= 0.9
+    assert desk.rows[0] == (job.name, 0.0) and 0 < desk.rows[-1][1] <= 0.9
 
 
 def test_time_that_is_over_leaves_the_run(grid: boards.Board, tmp_path: Path) -> None:
