@@ -81,7 +81,7 @@ def check_label(entry: dict[str, Any], board: Board, name: str) -> None:
     for other in board.rows:
         if other.row.casefold() != entry["label"].casefold():
             continue
-        stated = (entry["label"], entry["name"], entry["set"], {})
+        stated: tuple[str, str, dict[str, Any], dict[str, Any]] = (entry["label"], entry["name"], entry["set"], {})
         same = isinstance(other, Entry) and (other.row, other.name, other.set, other.overrides) == stated
         if not same:
             what = "is another row of" if other.row == entry["label"] else f"differs from {other.row} in case alone on"
