@@ -20,6 +20,19 @@ BY_IMAGE = ("error", "accuracy")
 FOLDER_NAME = r"^([A-Za-z0-9_][A-Za-z0-9_.-]*)?$"
 """Names that become folders: none leads out of its own."""
 
+
+def is_file_name(label: str) -> bool:
+    """Return whether a row's folder of this name could be taken for a file beside it, or is none on Windows."""
+    first = label.partition(".")[0].upper()
+    return label.endswith((".json", ".")) or first in DEVICES
+
+
+MOST_RUNS, MOST_CONDITIONS = 100_000, 20_000
+"""Sizes of boards beyond which a table is of no use and takes hours to make."""
+
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
+"""Names that Windows keeps for devices."""
+
 STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -162,8 +175,20 @@ class Board(BaseModel):
         setups = [s.name for s in self.setups]
         if self.rank not in names:
             raise ValueError(f"rank = {self.rank!r} is not a column: {', '.join(names)}")
-        if len({e.row for e in self.rows}) < len(self.rows) or len(set(setups)) < len(setups):
-            raise ValueError("every method needs its own label, and every setup its own name")
+        if len({e.row.casefold() for e in self.rows}) < len(self.rows) or len(set(setups)) < len(setups):
+            raise ValueError(
+                "every method needs its own label, one that differs in more than case, and every setup its own name"
+            )
+        runs = len(self.methods) * len(self.setups) * len(self.seeds) + len(self.loaded)
+        conditions = sum(len(column.conditions) for column in self.columns)
+        for count, most, what in (
+            (runs, MOST_RUNS, "runs"),
+            (conditions, MOST_CONDITIONS, "conditions in its columns"),
+        ):
+            if count > most:
+                raise ValueError(f"it has {count:,} {what}; a board takes at most {most:,}")
+        if wrong := [name for name in (*setups, *(e.row for e in self.rows)) if is_file_name(name)]:
+            raise ValueError(f"{wrong[0]}: rows and setups are folders beside files such as cost.json")
         if len(set(names)) < len(names) or len(set(self.seeds)) < len(self.seeds):
             raise ValueError("every column needs its own name, and every seed stands once")
         for column in self.columns:

@@ -208,9 +208,12 @@ def leaderboard_check(
     from .. import boards
     from ..errors import VerificationFailed
     from ..leaderboard.pages import stale_pages
-    from ..records.results_folder import find_root
+    from ..records.results_folder import find_root, strays
 
-    if stale := stale_pages(find_root(root), None if board is None else boards.load(board, recipe)):
+    root_folder = find_root(root)
+    for path, text in strays(root_folder) if board is None else ():
+        raise VerificationFailed(f"{path.relative_to(root_folder)}: {text}")
+    if stale := stale_pages(root_folder, None if board is None else boards.load(board, recipe)):
         raise VerificationFailed(f"{', '.join(stale)}: not what the records give; run catchup-bench leaderboard render")
     show({"stale": []}) if as_json else typer.echo("every page is what the records give")
 

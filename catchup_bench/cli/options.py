@@ -11,6 +11,10 @@ import typer
 
 from ..errors import BenchError, RunFailed
 from ..system.signals import stoppable
+from .streams import forget_stdout
+
+READER_GONE = 141
+"""Exit code when nobody reads the output any more: 128 + SIGPIPE, as of other programs."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 
@@ -107,8 +111,9 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[.
                     typer.echo(line, err=True)
             except BenchError as err:
                 stop(err)
-            except BrokenPipeError:
-                raise
+            except BrokenPipeError:  # what was to be done is done; only its reader has gone, as after `| head`
+                forget_stdout()
+                raise typer.Exit(READER_GONE) from None
             except OSError as err:  # a full disk, a folder that may not be read
                 stop(RunFailed(f"{err.filename or 'input or output'}: {err.strerror or err}"))
             except KeyboardInterrupt as err:

@@ -14,7 +14,7 @@ from .. import data
 from ..data.normalisation import OF_DATASET, check_constants, constants_text, named_constants, parse_constants
 from ..errors import UsageError
 from ..models import MODELS, StagedNet
-from ..runs.build import build, build_net, parameter_count
+from ..runs.build import build_net, evaluation_net, parameter_count
 from ..runs.checkpoint import describe_misfit, load_weights, num_classes, read_file, read_weights
 from ..runs.external import choose_state_dict, listed, rename
 from ..runs.folder import RunFolder, read_run
@@ -63,7 +63,7 @@ def trained_model(folder: Path, device: torch.device) -> EvaluatedModel:
     if not files.finished:
         raise UsageError(f"{folder} is not trained to its end: repeat its train command to finish it")
     tensors, _ = read_weights(files.weights)
-    net, _ = build(run, device, num_classes(tensors))
+    net = evaluation_net(run, device, num_classes(tensors))
     load_weights(net, tensors, files.weights)
     checkpoint = {"sha256": file_digest(files.weights), "epoch": run.recipe.epochs}
     kept = files.snapshots | {run.recipe.epochs: files.weights} if files.snapshots else {}
@@ -129,7 +129,7 @@ def _network_of_run(run: Run, tensors: dict[str, Tensor], path: Path, device: to
         raise UsageError(f"{path} holds less than a {run.model.label}, which it says it is")
     if run.method.file is not None:
         return build_net(run.model, run.dataset.name, device, 0, classes, run.recipe.normalise)
-    return build(run, device, classes)[0]
+    return evaluation_net(run, device, classes)
 
 
 def _external_network(

@@ -12,6 +12,7 @@ from ..errors import UsageError
 from ..method_files import Outline, outline
 from ..records.costs import read_costs
 from ..records.results_folder import cost_files
+from ..system.text import markdown
 
 LABELS = {
     "Defaults": "Source of the defaults",
@@ -117,7 +118,7 @@ def measured_costs(root: Path) -> dict[str, list[str]]:
     for path in cost_files(root):
         measured = read_costs(path)
         board, setup = path.parts[-3:-1]
-        device = plain(str(measured.provenance.get("device", "another machine")))
+        device = markdown(measured.provenance.get("device", "another machine"))
         where = f"[{board}](../leaderboards/{board}.md), {setup}, on {device}"
         for name, ratio in measured.ratios.items():
             found.setdefault(name, []).append(f"{ratio:.2f} ({where})")

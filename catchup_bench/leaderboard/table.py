@@ -12,6 +12,7 @@ from ..errors import VerificationFailed
 from ..records.attack_checks import suspicions
 from ..records.record import Outcome, Record
 from ..records.results_folder import record_path
+from ..system.text import printable
 from . import statistics
 from .results import Records, Results, read_results
 from .statistics import AgainstBaseline, Images, Ranking, Scores, Summary, WeightedError
@@ -218,7 +219,10 @@ def column_values(
 
 def ood_value(outcome: Outcome, metric: str) -> Fraction:
     """Return the metric of an outcome of the suite ``ood``, in percent, for the maximum softmax probability."""
-    return Fraction(float(outcome.values["metrics"]["msp"][OOD[metric]]))
+    try:
+        return Fraction(float(outcome.values["metrics"]["msp"][OOD[metric]]))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise VerificationFailed(f"an outcome of suite {outcome.suite} has no {metric}") from None
 
 
 def sort_key(board: Board, row: Row) -> tuple[bool, bool, Fraction, float, str]:
@@ -249,13 +253,14 @@ def facts(records: Iterable[Record]) -> dict[str, list[str]]:
     Records from before there were engines name none, and are of the eager one.
     """
     own = [r.training for r in records if r.training]
-    return {
-        "device": sorted({str(t.get("device")) for t in own}),
-        "threads": sorted({str(t["threads"]) for t in own if "threads" in t}),
-        "engine": sorted({str(t.get("engine", "eager")) for t in own}),
-        "precision": sorted({str(t.get("precision")) for t in own}),
-        "torch": sorted({str(t.get("versions", {}).get("torch")) for t in own}),
+    values = {
+        "device": {t.get("device") for t in own},
+        "threads": {t["threads"] for t in own if "threads" in t},
+        "engine": {t.get("engine", "eager") for t in own},
+        "precision": {t.get("precision") for t in own},
+        "torch": {t.get("versions", {}).get("torch") for t in own},
     }
+    return {name: sorted(map(printable, given)) for name, given in values.items()}
 
 
 def record_count(t: Table) -> int:

@@ -123,19 +123,22 @@ def collect_record(folder: Path) -> Record:
     for s in stored.values():
         if s.provenance not in evaluated:
             evaluated.append(s.provenance)
-    return Record(
-        run=source if isinstance(source, Run) else None,
-        loaded=source if isinstance(source, ExternalNetwork) else None,
-        digest=source.digest,
-        checkpoint=evaluation["checkpoint"],
-        test_sha256=evaluation["test_sha256"],
-        training=read_json(files.training, "training summary") if of_run else {},
-        evaluated=evaluated,
-        outcomes={
-            name: s.outcome.model_copy(update={"provenance": evaluated.index(s.provenance)})
-            for name, s in stored.items()
-        },
-    )
+    try:
+        return Record(
+            run=source if isinstance(source, Run) else None,
+            loaded=source if isinstance(source, ExternalNetwork) else None,
+            digest=source.digest,
+            checkpoint=evaluation["checkpoint"],
+            test_sha256=evaluation["test_sha256"],
+            training=read_json(files.training, "training summary") if of_run else {},
+            evaluated=evaluated,
+            outcomes={
+                name: s.outcome.model_copy(update={"provenance": evaluated.index(s.provenance)})
+                for name, s in stored.items()
+            },
+        )
+    except ValidationError as err:
+        raise UsageError(f"{folder} gives no record: {one_line(err)}") from None
 
 
 def merge_outcomes(into: Path, others: Iterable[Path]) -> list[str]:

@@ -15,14 +15,14 @@ ROOT = Path(__file__).parents[2]
 def test_costs_are_read_by_label(tmp_path: Path) -> None:
     path = tmp_path / "cost.json"
     assert read_costs(path).ratios == {}, "nothing was measured"
-    path.write_text(json.dumps({"methods": {"a": {"ratio": 1, "low": 0.9}}, "provenance": {"device": "x"}, "more": 1}))
+    path.write_text(json.dumps({"methods": {"a": {"ratio": 1, "low": 0.9}}, "provenance": {"device": "x"}}))
     costs = read_costs(path)
     assert costs.ratios == {"a": 1.0} and costs.provenance["device"] == "x"
 
 
 WRONG: list[Any] = [[], {}, {"methods": []}, {"methods": {"a": 1}}, {"methods": {"a": {}}}]
 
-WRONG += [{"methods": {"a": {"ratio": "x"}}}, {"methods": {}, "provenance": 1}]
+WRONG += [{"methods": {"a": {"ratio": "x"}}}, {"methods": {}, "provenance": 1}, {"methods": {}, "more": 1}]
 
 
 @pytest.mark.parametrize("value", WRONG)
