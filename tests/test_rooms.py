@@ -53,6 +53,8 @@ LIGHT = [
     "leaderboard/methods_page",
     "leaderboard/pages",
     "leaderboard/plots",
+    "leaderboard/curves",
+    "leaderboard/svg",
     "leaderboard/statistics/__init__",
     "leaderboard/statistics/comparisons",
     "leaderboard/statistics/intervals",
