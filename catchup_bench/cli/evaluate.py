@@ -78,6 +78,7 @@ def evaluate(
     from ..evaluation.evaluated_model import Choices, model_of_checkpoint, trained_model
     from ..plugins import parse_settings
     from ..records.outcomes import lacking_in, read_stored
+    from ..report.summary import summarise
     from ..runs.folder import read_run
     from ..runs.make import model_spec
     from ..suites import make_suites, resolve_suites
@@ -127,7 +128,7 @@ def evaluate(
         typer.echo("".join(f"some conditions were evaluated eagerly: {why}\n" for why in reasons), err=True, nl=False)
     if as_json:
         return show({str(f): tables.outcomes_json(of_run) for f, of_run in outcomes.items()})
-    tables.print_outcomes({f.name: tables.summarise(of_run, resolved[f]) for f, of_run in outcomes.items()})
+    tables.print_outcomes({f.name: summarise(of_run, resolved[f]) for f, of_run in outcomes.items()})
 
 
 def merge(
