@@ -18,7 +18,7 @@ from markupsafe import Markup
 from ..records.attack_checks import LEGEND
 from ..records.results_folder import pages_folder
 from ..system.files import write_text
-from . import findings, plots
+from . import claims, findings, plots
 from .pages import published_tables
 from .statistics import decimal
 from .table import Row, Table, record_count
@@ -106,6 +106,7 @@ def section(name: str, t: Table, folder: str) -> dict[str, Any]:
         "notes": [*how_to_read(t), *([f"{LEGEND}."] if doubts else [])],
         "plots": list(drawn(name, t)),
         "findings": findings.sentences(t),
+        "claims": {"title": claims.title(t), "table": claims.table(t), "sentences": claims.sentences(t)},
         "columns": [(c.name, c.about) for c in t.board.columns if c.about],
         "paper": paper_table(t) if paper_columns(t) else [],
         "paper_notes": paper_notes(t),

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..boards import BY_IMAGE, Board, Column
 from ..boards.grid import job_digest, jobs_of
+from ..boards.metrics import METRICS
 from ..errors import UsageError, VerificationFailed
 from ..records.attack_checks import suspicions
 from ..records.record import Outcome, Record, read_record
@@ -25,15 +26,10 @@ from ..records.results_folder import (
 from ..system.files import read_json
 from . import statistics
 from .statistics import AgainstBaseline, Images, Ranking, Scores, Summary, WeightedError
-
-OOD = {"fpr95": "fpr95_closest", "auroc": "auroc", "aupr": "aupr_out"}
-"""Metric of a column → its name in an outcome of the suite ``ood``."""
+from .values import Key, value_of_column, value_scores
 
 BASELINE = "baseline"
 """Label of the row that the others are compared with."""
-
-Key = tuple[str, str]
-"""Setup and condition."""
 
 Records = dict[str, dict[str, dict[int, Record]]]
 """Label → setup → seed → record."""
@@ -67,7 +63,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """``rankings`` are those of the ranking column, and of the columns that stand beside one of the paper."""
+    """``rankings`` are those of the ranking column, of the columns that stand beside one of the paper, and of those
+    that test what the paper claims."""
 
     board: Board
     rows: list[Row]
@@ -111,6 +108,8 @@ def make_table(board: Board, folder: Path) -> Table:
             rankings[column.name] = statistics.rank(scores, compared)
             if column.name == board.rank:
                 against = statistics.against(scores, BASELINE, compared)
+        elif board.claim and METRICS[column.metric].claim:
+            rankings[column.name] = statistics.rank(value_scores(column, weights, images, chosen))
         for label, outcomes in chosen.items():
             summary = statistics.summarize(column_values(column, weights, mean, outcomes))
             values.setdefault(label, {})[column.name] = summary
@@ -227,14 +226,9 @@ def column_values(
 ) -> list[Fraction]:
     """Return the value of a column for each seed, in percent."""
     if column.metric not in BY_IMAGE:
-        return [sum((w * ood_value(seed[k], column.metric) for k, w in weights.items()), Fraction(0)) for seed in seeds]
+        return [value_of_column(column, weights, seed) for seed in seeds]
     errors = [mean.error({key: outcome.correct for key, outcome in seed.items()}) for seed in seeds]
     return errors if column.metric == "error" else [100 - error for error in errors]
-
-
-def ood_value(outcome: Outcome, metric: str) -> Fraction:
-    """Return the metric of an outcome of the suite ``ood``, in percent, for the maximum softmax probability."""
-    return Fraction(float(outcome.values["metrics"]["msp"][OOD[metric]]))
 
 
 def record_paths(folder: Path, label: str, setups: Mapping[str, Iterable[int]]) -> list[Path]:
