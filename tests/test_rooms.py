@@ -55,6 +55,7 @@ LIGHT = [
     "leaderboard/methods_page",
     "leaderboard/pages",
     "leaderboard/plots",
+    "leaderboard/points",
     "leaderboard/claims",
     "leaderboard/curves",
     "leaderboard/svg",

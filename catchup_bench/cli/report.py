@@ -14,7 +14,8 @@ def report(
         typer.Argument(metavar="RUN...", help="Run folders, beginnings or ends of their names, or files of records."),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="File to write, by default report.html in the folder of the first run.")
+        Path | None,
+        typer.Option(help="File to write, by default report.html in the folder of the run, or beside a record."),
     ] = None,
     runs: Runs = Path("runs"),
     data_dir: DataDir = None,
@@ -25,12 +26,12 @@ def report(
     What is missing is named with the command that makes it. The raw maps behind the pictures are written beside it.
     """
     from ..leaderboard.svg import drawing
-    from ..report.page import write_report
+    from ..report.page import default_file, write_report
     from ..report.runs import read_reported
 
     with drawing():  # says that matplotlib is missing, before anything is read
         reported = read_reported(which, runs)
-    path = out or (reported[0].folder or Path()) / "report.html"
+    path = out or default_file(which[0], reported)
     written = [str(p) for p in write_report(reported, path, data_dir)]
     show({"written": written}) if as_json else typer.echo("\n".join(written))
 

@@ -25,6 +25,7 @@ from ..records.results_folder import (
 )
 from ..system.files import read_json
 from . import statistics
+from .points import CurveKind, Points, mean_curves
 from .statistics import AgainstBaseline, Images, Ranking, Scores, Summary, WeightedError
 from .values import Key, value_of_column, value_scores
 
@@ -64,12 +65,13 @@ class Row:
 @dataclass(frozen=True)
 class Table:
     """``rankings`` are those of the ranking column, of the columns that stand beside one of the paper, and of those
-    that test what the paper claims."""
+    that test what the paper claims. ``curves`` are points by row, the means over the seeds that have them."""
 
     board: Board
     rows: list[Row]
     rankings: dict[str, Ranking]
     facts: dict[str, list[str]]
+    curves: dict[CurveKind, dict[str, Points]] = field(default_factory=dict)
 
     @property
     def ranking(self) -> Ranking | None:
@@ -138,7 +140,7 @@ def make_table(board: Board, folder: Path) -> Table:
             )
         )
     used = [r for setups in records.values() for seeds in setups.values() for r in seeds.values()]
-    return Table(board, sorted(rows, key=partial(sort_key, board)), rankings, facts(used))
+    return Table(board, sorted(rows, key=partial(sort_key, board)), rankings, facts(used), mean_curves(records))
 
 
 def read_board_records(expected: Mapping[Path, str], folder: Path) -> Records:

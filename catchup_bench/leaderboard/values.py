@@ -1,4 +1,4 @@
-"""Numbers that outcomes store and that do not follow from bits: of a column, and as scores that can be compared."""
+"""Numbers that records store and that do not follow from bits: of a column, and as scores that can be compared."""
 
 import base64
 from collections.abc import Mapping, Sequence

@@ -100,6 +100,11 @@ def find_root(given: Path | None) -> Path:
     raise UsageError("no leaderboards/ folder here or above: run this in a checkout, or give --root")
 
 
+def report_file(record: Path) -> Path:
+    """Return the page beside ``record`` that ``catchup-bench report`` writes of it."""
+    return record.with_suffix(".html")
+
+
 def kept_level(record: Path) -> int:
     """Return the level that ``verify --keep`` wrote beside ``record``, or 1 when it has other bytes by now."""
     path = mark_file(record)

@@ -17,6 +17,7 @@ from .. import corruptions
 from ..errors import BenchError
 from ..leaderboard.html_page import asset as style_sheet
 from ..leaderboard.svg import drawing, svg
+from ..records.results_folder import report_file
 from ..runs.run import Run
 from ..suites import GROUPS, suite_class, suite_names
 from ..system.files import write_bytes, write_text
@@ -148,6 +149,14 @@ def stored_snapshots(folder: Path) -> bool:
     from ..runs.folder import RunFolder
 
     return bool(RunFolder(folder).snapshots)
+
+
+def default_file(first: str, runs: Sequence[ReportedRun]) -> Path:
+    """Return where a page belongs: of one run in its folder, or beside its record where that was given as ``first``; of
+    several here."""
+    if len(runs) > 1 or (not Path(first).is_file() and runs[0].folder is None):
+        return Path("report.html")
+    return report_file(Path(first)) if Path(first).is_file() else (runs[0].folder or Path()) / "report.html"
 
 
 def write_report(runs: Sequence[ReportedRun], out: Path, data_dir: Path | None = None) -> list[Path]:

@@ -67,7 +67,8 @@ class ReportedRun:
 
 def read_reported(names: Iterable[str], runs: Path) -> list[ReportedRun]:
     """Read the runs that ``names`` say: a run's folder, the beginning or the end of the name of one in ``runs``, the
-    folder of another network's outcomes, or the JSON file of a record.
+    folder of another network's outcomes, or the JSON file of a record, whose run is read from ``runs`` where it is
+    there.
 
     Raises :class:`UsageError` for what is none of these, for a run twice, and for more than :data:`MOST`.
     """
@@ -84,6 +85,9 @@ def _read(name: str, runs: Path) -> ReportedRun:
     path = Path(name)
     if path.is_file():
         record = read_record(path)
+        kept = runs / record.source.folder
+        if (RunFolder(kept).finished or RunFolder(kept).external.exists()) and RunFolder(kept).outcomes.exists():
+            return _read(str(kept), runs)
         label = _label(record.source)
         return ReportedRun(label, record.source, None, (), record.training, record.outcomes, record.test_sha256)
     alone = RunFolder(path).evaluation.exists() and not RunFolder(path).description.exists()

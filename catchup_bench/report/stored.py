@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import corruptions
-from ..leaderboard.svg import FOOT, MUTED, WIDTH, blank, canvas, fit, label_points, short, sizes, style
+from ..leaderboard.curves import LEFT, Curve, curves, logarithmic
+from ..leaderboard.svg import FOOT, MUTED, WIDTH, blank, canvas, fit
 from ..records.record import Outcome
 from ..suites.dynamics import BINS
 from ..suites.frequency import heat_map
@@ -18,9 +19,6 @@ from .runs import ReportedRun
 
 Array = npt.NDArray[Any]
 Runs = Sequence[ReportedRun]
-
-LEFT, HEIGHT = 58, 270
-"""Pixels on the left of curves' axes, and of a plot of curves."""
 
 COLOURS = "viridis"
 """Colour map of everything: even in lightness, and told apart without seeing colours."""
@@ -36,44 +34,6 @@ class Drawn(NamedTuple):
     figure: Any
     caption: str
     wide: bool = False
-
-
-class Curve(NamedTuple):
-    """A line of a plot: its label, points, and number in the order of colours."""
-
-    label: str
-    x: Sequence[float]
-    y: Sequence[float]
-    number: int
-    marker: str = ""
-    faint: Sequence[float] | None = None
-    """The values that ``y`` smooths, drawn behind it."""
-
-
-def curves(mpl: Any, lines: Sequence[Curve], x: str, y: str, prepare: Callable[[Any], object] | None = None) -> Any:
-    """Return a plot of ``lines`` over the axes ``x`` and ``y``, which ``prepare`` may scale; labels stand on the right
-    of several."""
-    figure, axes = canvas(mpl, HEIGHT)
-    axes.set(xlabel=x, ylabel=y)
-    axes.tick_params(labelcolor=MUTED)
-    axes.grid()
-    axes.xaxis.get_major_locator().set_params(integer=x == "epoch", nbins=7)
-    if prepare is not None:
-        prepare(axes)
-    for line in lines:
-        if line.faint is not None:
-            axes.plot(line.x, line.faint, color=style(line.number)["color"], linewidth=0.8, alpha=0.35)
-        axes.plot(line.x, line.y, marker=line.marker, markersize=4, linewidth=1.6, **style(line.number))
-    if len(lines) < 2:
-        fit(axes, LEFT, FOOT)
-        return figure
-    labels = [short(line.label) for line in lines]
-    extents = sizes(figure, labels)
-    fit(axes, LEFT, FOOT, max(width for width, _ in extents) + 32)
-    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
-    ends = [(float(line.x[-1]), float(line.y[-1])) for line in lines]
-    label_points(axes, labels, ends, min(max(height for _, height in extents), (HEIGHT - FOOT) / len(lines)))
-    return figure
 
 
 def training(mpl: Any, runs: Runs) -> Iterator[Drawn]:
@@ -235,15 +195,6 @@ def landscape(mpl: Any, runs: Runs) -> Iterator[Drawn]:
                 lines.append(Curve(label, along.tolist(), losses.tolist(), number))
             along_first = curves(mpl, lines, "step along the unit eigenvector", "loss, nats", logarithmic)
             yield Drawn(along_first, f"Loss on {of} images along the first eigenvector")
-
-
-def logarithmic(axes: Any) -> None:
-    """Scale the ordinate of ``axes`` by logarithms, with plain numbers at its ticks."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def min_of(values: Any) -> float:
