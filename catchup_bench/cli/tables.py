@@ -110,6 +110,8 @@ def print_estimate(estimate: dict[str, Any]) -> None:
         if not s["data"]["present"]:
             how = s["data"].get("fetched by") or s["data"].get("obtain", "")
             console.print(f"{s['setup']}: no {s['data']['folder']}; it comes from: {how}", markup=False)
+        if s["pretrained"]:
+            console.print(f"{s['setup']}: {s['pretrained']}", markup=False)
     console.print("Hours: one process here, at the speed of the baseline's step, measured now on noise.")
 
 

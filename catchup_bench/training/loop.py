@@ -28,6 +28,7 @@ from ..errors import OutOfTime, RunFailed, UsageError
 from ..models import StagedNet
 from ..runs.build import build
 from ..runs.folder import RunFolder, open_run
+from ..runs.pretrained import load_pretrained
 from ..runs.run import Run
 from ..seeds import derive
 from ..system.files import read_json, write_json
@@ -76,6 +77,8 @@ def train(
     with enough_memory(run.folder):
         net, method = build(run, device, data.num_classes(run.dataset.name, data_dir))
         loader = make_loader(run, images, device, group)
+        if not folder.state.exists():  # a state has weights of its own
+            load_pretrained(net, run, data_dir)
     check_smallest_batch(net, loader)
     fitting = choose_threads(threads, net, images.size, device)
     with open_run(run, runs) if group.main else nullcontext():
@@ -154,6 +157,7 @@ def dry_run(run: Run, *, device: torch.device, data_dir: Path | None = None) -> 
     data.load(run.dataset.name, "test", data_dir)
     net, method = build(run, device, data.num_classes(run.dataset.name, data_dir))
     precision = choose_precision(run.recipe.precision, device)
+    load_pretrained(net, run, data_dir)
     training = Training(run, Path(), net, method, make_optimizer(run, net), precision, 0, [])
     loader = make_loader(run, images, device)
     check_smallest_batch(net, loader)
