@@ -12,7 +12,7 @@ from .wording import column_header, value_text
 
 HEAD = ["better than", "worse than", "not separable from"]
 
-OPPOSITE = {FEATURES: "relies on fewer", FLATNESS: "has a sharper one"}
+OPPOSITE = {FEATURES: "relies on fewer", FLATNESS: "has a sharper loss"}
 
 
 class Line(NamedTuple):
@@ -89,28 +89,26 @@ def _answers(t: Table, found: list[Line]) -> Iterator[str]:
         of_claim = [line for line in found if METRICS[line.column.metric].claim == claim]
         if not of_claim:
             continue
-        by = {
-            f"{own} {claim} than the baseline": [c.name for c, better, _, _ in of_claim if BASELINE in better],
-            opposite: [c.name for c, _, worse, _ in of_claim if BASELINE in worse],
-            "not separable from it": [c.name for c, _, _, alike in of_claim if BASELINE in alike],
+        against = {
+            f"{own} {claim} than the baseline": [line.column.name for line in of_claim if BASELINE in line.better],
+            f"{own} {opposite} than the baseline": [line.column.name for line in of_claim if BASELINE in line.worse],
+            f"{own} and the baseline are not separable": [c.column.name for c in of_claim if BASELINE in c.alike],
         }
-        head, *rest = [f"{words} by {', '.join(names)}" for words, names in by.items() if names] or [""]
-        if head:
-            head = head if head.startswith(own) else f"{own} against the baseline: {head}"
-            yield "; ".join([head, *rest]) + "."
+        if texts := [f"by {', '.join(names)}, {words}" for words, names in against.items() if names]:
+            yield f"B{'; '.join(texts)[1:]}."
         others = {label for line in of_claim for label in (*line.better, *line.worse, *line.alike)} - {BASELINE}
         every = [label for label in (row.label for row in t.rows) if label in others]
-        first = [label for label in every if all(label in line.better for line in of_claim)]
-        last = [label for label in every if all(label in line.worse for line in of_claim)]
-        count = f"{len(of_claim)} quantit{'ies' if len(of_claim) > 1 else 'y'}"
-        yield (
-            f"Of the {len(every)} other methods, it {claim} than {_listed(first)} by all of the {count}, "
-            f"and {opposite} than {_listed(last)} by all."
-        )
+        if every:
+            first = [label for label in every if all(label in line.better for line in of_claim)]
+            last = [label for label in every if all(label in line.worse for line in of_claim)]
+            yield (
+                f"Beside the baseline there are {len(every)}: by every one of these quantities {own} {claim} than "
+                f"{_listed(first)}, and {opposite} than {_listed(last)}."
+            )
 
 
 def _listed(labels: list[str]) -> str:
-    return ", ".join(labels) or "none"
+    return ", ".join(labels) or "none of them"
 
 
 def _test(t: Table, found: list[Line]) -> str:
