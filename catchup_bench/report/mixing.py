@@ -62,7 +62,7 @@ def mix(net: StagedNet, method: Method, x: Tensor, y: Tensor, seed: int) -> list
     mixed: list[Mixed] = []
     for plan in plans_of(method):
         calls = calls_of_step(copy.deepcopy(net), method, x, y, plan, seed)
-        of_plan = []
+        of_plan: list[Mixed] = []
         for i, call in enumerate(calls):
             if any(leads_to(net, earlier, call) for earlier in calls[:i]):
                 continue
@@ -100,9 +100,10 @@ def calls_of_step(net: StagedNet, method: Method, x: Tensor, y: Tensor, plan: An
 
     def note(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
         inside.pop()
-        start, stop = (*given[1:], *[None] * (3 - len(given)))
-        start, stop = named.get("start", start or 0), named.get("stop", stop)
-        calls.append(Call(start, stop, given[0].detach().float().clone(), output.detach().float().clone()))
+        stages = {"start": 0, "stop": None} | dict(zip(("start", "stop"), given[1:], strict=False)) | named
+        calls.append(
+            Call(stages["start"], stages["stop"], given[0].detach().float().clone(), output.detach().float().clone())
+        )
 
     def note_head(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
         if not inside and given[0].ndim == 2:

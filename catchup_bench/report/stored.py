@@ -182,27 +182,23 @@ def landscape(mpl: Any, runs: Runs) -> Iterator[Drawn]:
         ]
         if not planes:
             continue
-        low, high = (f([float(f(grid)) for *_, grid in planes]) for f in (min_of, max_of))
-        levels = np.geomspace(max(low, 1e-6), max(high, 2e-6), 13)
+        everywhere = np.concatenate([grid.ravel() for *_, grid in planes])
+        levels = np.geomspace(max(everywhere.min(), 1e-6), max(everywhere.max(), 2e-6), 13)
         for _, label, outcome, grid in planes:
-            along = steps(len(grid), float(outcome.values["extent"])).numpy()
-            yield Drawn(plane(mpl, along, grid, levels), f"{label}: loss in nats along {name}", wide=True)
+            drawn = plane(mpl, steps_of(outcome), grid, levels)
+            yield Drawn(drawn, f"{label}: loss in nats along {name}", wide=True)
         for of in ("training", "test") if kind == "eigen" else ():
             lines = []
             for number, label, outcome, grid in planes:
                 losses = grid[:, len(grid) // 2] if of == "training" else unpack(outcome.values["test_curve"])
-                along = steps(len(grid), float(outcome.values["extent"]))
-                lines.append(Curve(label, along.tolist(), losses.tolist(), number))
+                lines.append(Curve(label, steps_of(outcome).tolist(), losses.tolist(), number))
             along_first = curves(mpl, lines, "step along the unit eigenvector", "loss, nats", logarithmic)
             yield Drawn(along_first, f"Loss on {of} images along the first eigenvector")
 
 
-def min_of(values: Any) -> float:
-    return float(np.min(values))
-
-
-def max_of(values: Any) -> float:
-    return float(np.max(values))
+def steps_of(outcome: Outcome) -> Array:
+    """Return how far the points of a plane are from its centre."""
+    return steps(int(outcome.protocol["points"]), float(outcome.values["extent"])).numpy()
 
 
 def plane(mpl: Any, along: Array, grid: Array, levels: Array) -> Any:
@@ -243,11 +239,12 @@ def dynamics(mpl: Any, runs: Runs) -> Iterator[Drawn]:
             for epoch, of_epoch in values["epochs"].items()
         }
         stored.append((run.label, values, dict(sorted(epochs.items()))))
-    used = sum(counts for _, _, epochs in stored for counts in epochs.values())
+    used = np.sum([counts for _, _, epochs in stored for counts in epochs.values()], axis=0)
     spans = [np.flatnonzero(used.sum(axis)) for axis in (1, 0)]
     (left, right), (bottom, top) = ((int(s[0]), int(s[-1]) + 1) for s in spans)
     for label, values, epochs in stored:
-        ends = [np.linspace(*values["ranges"][kind], BINS + 1) for kind in ("activation", "gradient")]
+        lows, highs = zip(*(map(float, values["ranges"][kind]) for kind in ("activation", "gradient")), strict=True)
+        ends = [np.linspace(low, high, BINS + 1) for low, high in zip(lows, highs, strict=True)]
         extent = (ends[0][left], ends[0][right], ends[1][bottom], ends[1][top])
         columns = min(4, len(epochs))
         rows = -(-len(epochs) // columns)
