@@ -187,6 +187,12 @@ SOURCES = {
 GENERIC = ("folder:", "hf:")
 """How names of datasets begin that are not in the table."""
 
+HELD_OUT = "heldout:"
+"""How the name of a dataset begins whose test images are a part of the training images of the one named after it."""
+
+HELD_OUT_SHARE = 0.2
+"""Of the training images of each class, the share that is held out."""
+
 FOLDER_OPTIONS: dict[str, tuple[str, ...]] = {"untested": ("allowed",)}
 """Options of a ``folder:``: classes without test pictures are an error unless they are allowed."""
 
@@ -222,6 +228,12 @@ def where(name: str, data_dir: Path | None = None) -> dict[str, Any]:
     """Return where a dataset is looked for, whether it is there and where it comes from, as printed or given as
     JSON."""
     data_dir = data_dir or default_folder()
+    if name.startswith(HELD_OUT):
+        whole = where(name.removeprefix(HELD_OUT), data_dir)
+        if "images" in whole:
+            held = round(HELD_OUT_SHARE * whole["images"].get("train", 0))
+            whole["images"] = {"train": whole["images"].get("train", 0) - held, "test": held}
+        return whole | {"dataset": name}
     if name.startswith("folder:"):
         path = Path(parse(name.removeprefix("folder:"), "folder:", FOLDER_OPTIONS)[0])
         lost = [

@@ -25,13 +25,15 @@ STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
 class Entry(BaseModel):
-    """A method of the grid, by its name or its file; ``set`` are options other than its defaults, ``label`` then names
-    the row. ``paper`` is the row of the paper's tables that it stands beside, if that is called otherwise."""
+    """A method of the grid, by its name or its file; ``set`` are options other than its defaults and ``overrides``
+    values other than the recipe's, ``label`` then names the row. ``paper`` is the row of the paper's tables that it
+    stands beside, if that is called otherwise."""
 
     model_config = STRICT
     name: str
     label: str = Field("", pattern=FOLDER_NAME, max_length=64)
     set: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
     paper: str = ""
 
     @property
@@ -123,8 +125,10 @@ class Column(BaseModel):
 
 class Board(BaseModel):
     """``rank`` is the column that orders the rows. ``differs`` says, where columns stand beside the paper's, in what
-    this is not its protocol; ``cost_paper`` is the paper's column of times; ``claim`` is the row of which the page says
-    whether it relies on more features and has a flatter loss than the others."""
+    this is not its protocol; ``cost_paper`` is the paper's column of times. ``schedule`` are columns of errors or
+    accuracies after ever longer training, in that order: the page says from which on a method is better than the
+    baseline. ``claim`` is the row of which the page says whether it relies on more features and has a flatter loss than
+    the others."""
 
     model_config = STRICT
     title: str
@@ -137,6 +141,7 @@ class Board(BaseModel):
     set: tuple[str, ...] = ()
     cost_paper: str = ""
     claim: str = ""
+    schedule: tuple[str, ...] = ()
     setups: tuple[Setup, ...] = Field(min_length=1)
     columns: tuple[Column, ...] = Field(min_length=1)
 
@@ -189,6 +194,9 @@ class Board(BaseModel):
             raise ValueError(f"claim = {self.claim!r} is tested by no column: it needs a metric such as {tests}")
         if self.column(self.rank).metric not in BY_IMAGE:
             raise ValueError(f"rank = {self.rank!r} has no outcome per image: rank by an error or an accuracy")
+        for name in self.schedule:
+            if name not in names or self.column(name).metric not in BY_IMAGE:
+                raise ValueError(f"schedule: {name!r} is no column of errors or accuracies")
         for printed in filter(None, (self.cost_paper, *(c.paper for c in self.columns))):
             paper.column(printed)
         return self

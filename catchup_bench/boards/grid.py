@@ -61,7 +61,7 @@ def make_board_run(setup: Setup, entry: Entry, seed: int) -> Run:
         width=setup.width,
         variant=setup.variant,
         recipe_name=setup.recipe,
-        overrides=setup.overrides,
+        overrides={**setup.overrides, **entry.overrides},
         fraction=setup.fraction,
         seed=seed,
         settings={entry.own: options} if options else {},

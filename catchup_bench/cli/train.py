@@ -25,7 +25,7 @@ from .options import (
 
 def train(
     method: Annotated[str, typer.Option(help="Name of a method, or path of a Python file that defines one.")],
-    dataset: Annotated[str, typer.Option(help="Name of a dataset, folder:PATH or hf:NAME.")] = "digits",
+    dataset: Annotated[str, typer.Option(help="Name of a dataset, folder:PATH, hf:NAME, or heldout:NAME.")] = "digits",
     fraction: Annotated[
         float, typer.Option(help="Share of the training images of each class, above 0 and at most 1.")
     ] = 1.0,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..data_sources import GENERIC
+from ..data_sources import GENERIC, HELD_OUT
 from ..errors import UsageError
 from .faults import counted
 
@@ -156,7 +156,7 @@ def stream_key(name: str, images: Images | Files) -> str:
     A dataset of the table is what it is called. Of any other it is the digest of the images, since how a path is
     written says nothing about them.
     """
-    return f"sha256:{images.digest()}" if name.startswith(GENERIC) else name
+    return f"sha256:{images.digest()}" if name.removeprefix(HELD_OUT).startswith(GENERIC) else name
 
 
 def subset(images: Labelled, fraction: float, key: str, seed: int) -> Labelled:

@@ -186,6 +186,8 @@ DATASETS = {
 PREFIXES: dict[str, Callable[[str], Dataset]] = {
     "hf:": lazily("hub.hub_dataset"),
     "folder:": lazily("folder.folder_dataset"),
+    "heldout:": lazily("heldout.heldout_dataset"),
 }
 """``hf:NAME`` is any image-classification dataset of the Hugging Face hub, ``folder:PATH`` any folder of images; both
-take options, as ``hf:NAME?label=COLUMN``."""
+take options, as ``hf:NAME?label=COLUMN``. ``heldout:NAME`` is a dataset with a fifth of its training images in the
+place of the test images."""

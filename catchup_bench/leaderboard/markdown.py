@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from .. import boards
 from ..boards import Column
 from ..records.attack_checks import LEGEND
-from . import claims, findings
+from . import claims, findings, schedule
 from .table import Row, Table, best_tier, record_count
 from .wording import BESIDE, column_header, how_to_read, paper_columns, paper_notes, paper_table, row_texts, setup_texts
 
@@ -58,6 +58,7 @@ def board_page(name: str, t: Table) -> str:
             "",
             *findings_section(t),
             *claims_section(t),
+            *schedule_section(t),
             *paper_section(t),
             *protocol_section(t),
             "",
@@ -83,6 +84,16 @@ def claims_section(t: Table) -> list[str]:
     align = [":--", *["--:"] * (left - 1), *[":--"] * len(claims.HEAD)]
     table = [table_line(head), table_line(align), *map(table_line, body)]
     return [f"## {claims.title(t)}", "", *table, "", *[f"- {text}" for text in claims.sentences(t)], ""]
+
+
+def schedule_section(t: Table) -> list[str]:
+    """Return the lines that say from which length of training on a method is better than the baseline."""
+    head, *rows = schedule.schedule_table(t) or [[]]
+    if not rows:
+        return []
+    align = table_line([":--", *["--:"] * (len(head) - 2), ":--"])
+    return ["## How it depends on the schedule", "", table_line(head), align, *map(table_line, rows), "",
+            schedule.READ, ""]  # fmt: skip
 
 
 def paper_section(t: Table) -> list[str]:

@@ -65,12 +65,14 @@ class Row:
 @dataclass(frozen=True)
 class Table:
     """``rankings`` are those of the ranking column, of the columns that stand beside one of the paper, and of those
-    that test what the paper claims. ``curves`` are points by row, the means over the seeds that have them."""
+    that test what the paper claims; ``schedule`` compares, in each column of the board's schedule, the errors of each
+    label with the baseline's. ``curves`` are points by row, the means over the seeds that have them."""
 
     board: Board
     rows: list[Row]
     rankings: dict[str, Ranking]
     facts: dict[str, list[str]]
+    schedule: dict[str, dict[str, AgainstBaseline]] = field(default_factory=dict)
     curves: dict[CurveKind, dict[str, Points]] = field(default_factory=dict)
 
     @property
@@ -96,6 +98,7 @@ def make_table(board: Board, folder: Path) -> Table:
     values: dict[str, dict[str, Summary]] = {}
     rankings: dict[str, Ranking] = {}
     against: dict[str, AgainstBaseline] = {}
+    schedule: dict[str, dict[str, AgainstBaseline]] = {}
     for column in board.columns:
         weights = board.weights(column)
         seeds = {label: complete_seeds(board, setups, weights) for label, setups in records.items()}
@@ -104,12 +107,16 @@ def make_table(board: Board, folder: Path) -> Table:
         if not chosen:
             continue
         mean = WeightedError({key: (weight, images[key]) for key, weight in weights.items()})
-        if column.name == board.rank or (column.paper and column.metric in BY_IMAGE):
+        ranked = column.name == board.rank or (bool(column.paper) and column.metric in BY_IMAGE)
+        if ranked or column.name in board.schedule:
             scores = column_scores(mean, chosen)
             compared = statistics.Comparisons(scores)
-            rankings[column.name] = statistics.rank(scores, compared)
+            if ranked:
+                rankings[column.name] = statistics.rank(scores, compared)
             if column.name == board.rank:
                 against = statistics.against(scores, BASELINE, compared)
+            if column.name in board.schedule:
+                schedule[column.name] = statistics.against(scores, BASELINE, compared)
         elif board.claim and METRICS[column.metric].claim:
             rankings[column.name] = statistics.rank(value_scores(column, weights, images, chosen))
         for label, outcomes in chosen.items():
@@ -121,15 +128,15 @@ def make_table(board: Board, folder: Path) -> Table:
     for entry in board.rows:
         label, setups = entry.row, records.get(entry.row, {})
         own = values.get(label, {})
-        ranked = ranking is not None and label in ranking.rank
+        placed = ranking is not None and label in ranking.rank
         paths = record_paths(folder, label, setups)
         rows.append(
             Row(
                 label,
                 n=own[board.rank].n if board.rank in own else max((v.n for v in own.values()), default=0),
                 values=own,
-                tier=ranking.tier[label] if ranking and ranked else "",
-                rank=ranking.rank[label] if ranking and ranked else None,
+                tier=ranking.tier[label] if ranking and placed else "",
+                rank=ranking.rank[label] if ranking and placed else None,
                 against=against.get(label),
                 cost=costs.get(label) if own else None,
                 state=min(map(kept_level, paths), default=0),
@@ -140,7 +147,8 @@ def make_table(board: Board, folder: Path) -> Table:
             )
         )
     used = [r for setups in records.values() for seeds in setups.values() for r in seeds.values()]
-    return Table(board, sorted(rows, key=partial(sort_key, board)), rankings, facts(used), mean_curves(records))
+    curves = mean_curves(records)
+    return Table(board, sorted(rows, key=partial(sort_key, board)), rankings, facts(used), schedule, curves)
 
 
 def read_board_records(expected: Mapping[Path, str], folder: Path) -> Records:

@@ -2,10 +2,10 @@
 
 from fractions import Fraction
 
-from ..boards import Column, paper
+from ..boards import Column, Entry, paper
 from ..boards.metrics import METRICS
 from . import findings
-from .statistics import NO_TIER, decimal, decimal_root
+from .statistics import NO_TIER, AgainstBaseline, decimal, decimal_root
 from .table import BASELINE, Row, Table
 
 ARROWS = {name: "↑" if metric.higher else "↓" for name, metric in METRICS.items()}
@@ -61,10 +61,12 @@ def interval_text(ends: tuple[Fraction, Fraction], plus: bool = False) -> str:
 def against_difference(t: Table, row: Row) -> tuple[Fraction, Fraction, Fraction] | None:
     """Return the difference to the baseline in the ranking column with the ends of its interval, in that column's own
     points; ``None`` where the two are not compared."""
-    if row.against is None:
-        return None
-    compared = row.against
-    if t.board.column(t.board.rank).metric == "error":
+    return None if row.against is None else points(row.against, t.board.column(t.board.rank))
+
+
+def points(compared: AgainstBaseline, column: Column) -> tuple[Fraction, Fraction, Fraction]:
+    """Return a difference with the ends of its interval in the points of ``column``: of errors, or of accuracies."""
+    if column.metric == "error":
         return compared.difference, compared.low, compared.high
     return -compared.difference, -compared.high, -compared.low
 
@@ -160,4 +162,10 @@ def setup_texts(t: Table) -> list[tuple[str, str]]:
             f"suites {', '.join(setup.suites)}{options}{of_methods}"
         )
         texts.append((setup.name, text))
-    return texts
+    return [*texts, *((f"row {entry.row}", _row_settings(entry)) for entry in t.board.methods if _row_settings(entry))]
+
+
+def _row_settings(entry: Entry) -> str:
+    """Return the options of a row that are not its method's defaults, and what its recipe has of its own."""
+    of_method = [f"{entry.own}.{key}={value}" for key, value in entry.set.items()]
+    return ", ".join([*of_method, *(f"recipe.{key}={value}" for key, value in entry.overrides.items())])

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..errors import UsageError, VerificationFailed, one_line
 from ..runs.run import ExternalNetwork, Run
-from ..system.files import read_json, write_json
+from ..system.files import read_json, write_text
+from .compact import as_text, compact, expand
 
 Bits = npt.NDArray[np.bool_]
 
@@ -136,9 +137,11 @@ class Record(BaseModel):
 def parse_record(values: Any, path: Path) -> Record:
     """Return the record that ``path`` contains. Raises :class:`UsageError` when it is not a record."""
     try:
-        return Record.model_validate(values)
+        return Record.model_validate(expand(values))
     except ValidationError as err:
         raise UsageError(f"{path} is not a record: {one_line(err)}") from None
+    except ValueError as err:
+        raise UsageError(f"{path} is not a record: {err}") from None
 
 
 def read_record(path: Path) -> Record:
@@ -150,9 +153,12 @@ def read_record(path: Path) -> Record:
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Write ``record`` as JSON, without the one of ``run`` and ``loaded`` that it lacks."""
+    """Write ``record`` in its compact form, without the one of ``run`` and ``loaded`` that it lacks.
+
+    Raises :class:`ValueError` when the bits of a condition are damaged.
+    """
     absent = {name for name in ("run", "loaded") if getattr(record, name) is None}
-    write_json(path, record.model_dump(mode="json", exclude=absent))
+    write_text(path, as_text(compact(record.model_dump(mode="json", exclude=absent))))
 
 
 def as_json(value: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import tomlkit
 
 from .. import data, recipes, registry
+from ..data_sources import HELD_OUT
 from ..errors import UsageError, pick
 from ..models import MODELS
 from ..plugins import complete_options
@@ -16,7 +17,7 @@ from .run import DatasetSpec, MethodSpec, ModelSpec, Run
 def method_spec(name: str, dataset: str, given: dict[str, Any]) -> MethodSpec:
     """Return a method with all of its options: defaults, those for the dataset, then what was given."""
     stem = name.rsplit("/", 1)[-1].removesuffix(".py")
-    options = complete_options(registry.method_outline(name), dataset, given, stem)
+    options = complete_options(registry.method_outline(name), dataset.removeprefix(HELD_OUT), given, stem)
     if not registry.is_file(name):
         return MethodSpec(name=stem, options=options)
     return MethodSpec(name=stem, options=options, file=name, sha256=registry.source_digest(name))

@@ -30,6 +30,7 @@ from catchup_bench.suites import make_suites
 from catchup_bench.verification import all_records
 from catchup_bench.verification.record import Verdict, keep_level, verify_record
 from catchup_bench.verification.submission import entry_of
+from tests.support.stored_records import written_out
 
 TOML = """
 title = "Tiny"
@@ -283,7 +284,7 @@ def test_records_of_another_protocol_do_not_count(root: Path) -> None:
 
 def tamper(root: Path, change: object) -> Path:
     path = next((root / "leaderboards" / "results" / "tiny").glob("*/baseline/seed0.json"))
-    value = json.loads(path.read_text())
+    value = written_out(path)
     change(value)  # type: ignore[operator]
     path.write_text(json.dumps(value))
     return path

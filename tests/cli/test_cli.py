@@ -20,6 +20,7 @@ from catchup_bench.errors import UsageError
 from catchup_bench.recipes import Recipe
 from tests.conftest import Cli, as_json
 from tests.runs.test_run import MINE
+from tests.support.stored_records import written_out
 
 SMALL = ["--fraction", "0.25", "--width", "4", "--epochs", "1"]
 
@@ -178,7 +179,7 @@ def flip(record: Path) -> None:
     """Claim a tenth of the images more as right, bits and count alike."""
     from catchup_bench.records.record import pack, unpack
 
-    value = json.loads(record.read_text())
+    value = written_out(record)
     clean = value["outcomes"]["clean"]
     bits = unpack(clean["bits"], clean["n"])
     bits[:80] = True

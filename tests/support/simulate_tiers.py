@@ -9,7 +9,6 @@ images of its own, drawn from the real ones with replacement; methods that are e
 
 import argparse
 import base64
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import numpy.typing as npt
 
 from catchup_bench.leaderboard import statistics
 from catchup_bench.leaderboard.statistics import comparisons
+from tests.support.stored_records import written_out
 
 RECORDS = Path(__file__).parents[2] / "leaderboards" / "results" / "digits" / "preactresnet10-w16"
 SEEDS = 5
@@ -44,7 +44,7 @@ def read_scores() -> dict[str, list[statistics.Scores]]:
     found: dict[str, list[statistics.Scores]] = {}
     for folder in sorted(path for path in RECORDS.iterdir() if path.is_dir()):
         for seed in range(SEEDS):
-            outcomes = json.loads((folder / f"seed{seed}.json").read_text(encoding="utf-8"))["outcomes"]
+            outcomes = written_out(folder / f"seed{seed}.json")["outcomes"]
             bits = {c: base64.b64decode(o["bits"]) for c, o in outcomes.items()}
             found.setdefault(folder.name, []).append(column(outcomes).scores([bits]))
     return found

@@ -23,6 +23,7 @@ from catchup_bench.boards.grid import jobs_of
 from catchup_bench.errors import UsageError, VerificationFailed
 from catchup_bench.plugins import complete_options, parse_settings
 from catchup_bench.records import attack_checks
+from catchup_bench.records.compact import compact
 from catchup_bench.records.record import Outcome, Record, read_record, write_record
 from catchup_bench.runs import checkpoint
 from catchup_bench.runs.make import make_run
@@ -100,13 +101,15 @@ def make_record() -> dict[str, Any]:
 
 RECORD = make_record()
 
+COMPACT = compact(RECORD)
+
 BOARD = tomllib.loads(TOML)
 
 RECIPE = recipes.load("digits").model_dump(mode="json")
 
 
 @CASES
-@given(damaged(RECORD))
+@given(damaged(RECORD) | damaged(COMPACT))
 def test_a_damaged_record_is_read_or_refused(tmp_path: Path, value: Any) -> None:
     path = tmp_path / "record.json"
     path.write_text(json.dumps(value))

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.stored_records import written_out
+
 ROOT = Path(__file__).resolve().parents[2]
 
 MINE = """
@@ -177,7 +179,7 @@ def test_tampering_is_named(submitted: Clone) -> None:
     before = path.read_text()
     calls = []
     for change, _ in TAMPERED:
-        record = json.loads(before)
+        record = written_out(path)
         change(record)
         calls += [["write", str(path), json.dumps(record)], ["verify", "--all"]]
     calls += [["write", str(path), before], ["write", str(method), MINE.replace("lam * x +", "lam * x.clone() +")]]
