@@ -3,7 +3,7 @@
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -13,6 +13,7 @@ from ..plugins import parse_settings
 from ..system.toml_files import packaged_toml, read_toml
 from . import paper
 from .condition_groups import expand
+from .metrics import METRICS, MetricName
 
 BY_IMAGE = ("error", "accuracy")
 """Metrics that are a mean over images; the others are one number of a whole test set."""
@@ -115,15 +116,15 @@ class Column(BaseModel):
     """The mean error (or accuracy) over conditions of a setup, or the mean of other columns.
 
     ``conditions`` may name groups, such as ``corruption:noise``, and leave some out (see
-    :mod:`catchup_bench.boards.condition_groups`); ``*`` stands for the five severities of a corruption. ``fpr95``,
-    ``auroc`` and ``aupr`` are those of the maximum softmax probability in a condition of the suite ``ood``. ``paper``
-    is the column of the paper's tables to stand beside, such as ``T1.mce``.
+    :mod:`catchup_bench.boards.condition_groups`); ``*`` stands for the five severities of a corruption. Metrics
+    beside ``error`` and ``accuracy`` are numbers that a suite stores (see :mod:`catchup_bench.boards.metrics`).
+    ``paper`` is the column of the paper's tables to stand beside, such as ``T1.mce``.
     """
 
     model_config = STRICT
     name: str
     about: str = ""
-    metric: Literal["error", "accuracy", "fpr95", "auroc", "aupr"] = "error"
+    metric: MetricName = "error"
     paper: str = ""
     setup: str = ""
     conditions: tuple[str, ...] = ()
@@ -139,7 +140,9 @@ class Board(BaseModel):
     """``name`` is that of the file, of its page and of the folder of its records. ``rank`` is the column that orders
     the rows. ``differs`` says, where columns stand beside the paper's, in what this is not its protocol; ``cost_paper``
     is the paper's column of times. ``schedule`` are columns of errors or accuracies after ever longer training, in that
-    order: the page says from which on a method is better than the baseline."""
+    order: the page says from which on a method is better than the baseline.
+    ``claim`` is the row of which the page says whether it relies on more features and has a flatter loss than the
+    others."""
 
     model_config = STRICT
     name: str
@@ -152,6 +155,7 @@ class Board(BaseModel):
     rank: str
     set: tuple[str, ...] = ()
     cost_paper: str = ""
+    claim: str = ""
     schedule: tuple[str, ...] = ()
     setups: tuple[Setup, ...] = Field(min_length=1)
     columns: tuple[Column, ...] = Field(min_length=1)
@@ -210,6 +214,11 @@ class Board(BaseModel):
         for entry in self.loaded:
             if entry.setup and entry.setup not in setups:
                 raise ValueError(f"{entry.label}: no setup {entry.setup!r}")
+        if self.claim and self.claim not in {e.row for e in self.rows}:
+            raise ValueError(f"claim = {self.claim!r} is no row of this board")
+        if self.claim and not any(METRICS[c.metric].claim for c in self.columns):
+            tests = ", ".join(name for name, metric in METRICS.items() if metric.claim)
+            raise ValueError(f"claim = {self.claim!r} is tested by no column: it needs a metric such as {tests}")
         if self.column(self.rank).metric not in BY_IMAGE:
             raise ValueError(f"rank = {self.rank!r} has no outcome per image: rank by an error or an accuracy")
         for name in self.schedule:

@@ -15,6 +15,7 @@ from .evaluate import evaluate, merge
 from .leaderboard import demo, leaderboard
 from .list import list_
 from .options import command
+from .report import report, show_method
 from .streams import show_anywhere
 from .train import train
 from .verify import submit, verify
@@ -30,9 +31,10 @@ app.add_typer(data_app, name="data")
 app.add_typer(bench, name="bench")
 
 
-for function in (train, evaluate, merge, demo, verify, submit, doctor):
+for function in (train, evaluate, merge, demo, report, verify, submit, doctor):
     command(app)(function)
 command(app, "list")(list_)
+command(app, "show")(show_method)
 
 
 @app.callback(invoke_without_command=True)

@@ -80,6 +80,7 @@ def evaluate(
     from ..evaluation.evaluated_model import Choices, model_of_checkpoint, trained_model
     from ..plugins import parse_settings
     from ..records.outcomes import lacking_in
+    from ..report.summary import summarise
     from ..runs.folder import read_run
     from ..runs.make import model_spec
     from ..suites import make_suites, resolve_suites
@@ -128,7 +129,7 @@ def evaluate(
         typer.echo("".join(f"{line}\n" for line in eager_lines(outcomes)), err=True, nl=False)
     if as_json:
         return show({str(f): tables.outcomes_json(of_run) for f, of_run in outcomes.items()})
-    tables.print_outcomes({f.name: tables.summarise(of_run, resolved[f]) for f, of_run in outcomes.items()})
+    tables.print_outcomes({f.name: summarise(of_run, resolved[f]) for f, of_run in outcomes.items()})
 
 
 def eager_lines(folders: Iterable[Path]) -> list[str]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from ..leaderboard.statistics import wilson
 from ..leaderboard.table import Row, Table
 from ..leaderboard.wording import absence, against_difference, column_header, row_texts, value_text
 from ..records.attack_checks import LEGEND, suspicions
@@ -16,7 +15,6 @@ from ..records.record import Outcome
 
 if TYPE_CHECKING:
     from ..speed.sheets import Sheet
-    from ..suites import Suite
     from ..verification.method import Check
 
 
@@ -68,25 +66,6 @@ def row_json(t: Table, row: Row) -> dict[str, Any]:
     return kept | {"values": values, "against": against}
 
 
-def summarise(outcomes: dict[str, Outcome], suites: "dict[str, Suite]") -> dict[str, str]:
-    """Return top-1 errors by row: of single conditions with their 95 % Wilson intervals, and means over several.
-
-    Then come a suite's other figures, and why an error is marked with "!". Rows that lack an outcome are left out."""
-    doubts = suspicions(outcomes)
-    rows = {}
-    wanted = [c for suite in suites.values() for c in suite.conditions()]
-    evaluated = {c for c in wanted if c in outcomes}
-    if len(evaluated) < len(wanted):
-        rows["evaluated so far"] = f"{len(evaluated)} of {len(wanted)}"
-    for suite in suites.values():
-        for name, conditions in suite.summary().items():
-            if evaluated.issuperset(conditions):
-                rows[name] = _error([outcomes[c] for c in conditions]) + " !" * any(c in doubts for c in conditions)
-        if evaluated.issuperset(suite.conditions()):
-            rows |= {name: f"{number:.4g}" for name, number in suite.figures(outcomes).items()}
-    return rows | {f"! {c}": "; ".join(reasons) for c, reasons in doubts.items() if c in evaluated}
-
-
 def outcomes_json(outcomes: dict[str, Outcome]) -> dict[str, dict[str, Any]]:
     """Return top-1 error in percent, number of images and what is suspicious, by condition."""
     doubts = suspicions(outcomes)
@@ -98,14 +77,6 @@ def print_outcomes(shown: dict[str, dict[str, str]]) -> None:
     names = list(dict.fromkeys(name for rows in shown.values() for name in rows))
     body = [[name, *(rows.get(name, "") for rows in shown.values())] for name in names]
     print_grid("top-1 error in percent [95 % interval]", ["condition", *shown], body)
-
-
-def _error(outcomes: list[Outcome]) -> str:
-    mean = sum(o.error for o in outcomes) / len(outcomes)
-    if len(outcomes) > 1:
-        return f"{mean:.2f} mean of {len(outcomes)}"
-    low, high = wilson(outcomes[0].n - outcomes[0].correct, outcomes[0].n)
-    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def print_sheets(sheets: "list[Sheet]") -> None:
@@ -139,6 +110,8 @@ def print_estimate(estimate: dict[str, Any]) -> None:
         if not s["data"]["present"]:
             how = s["data"].get("fetched by") or s["data"].get("obtain", "")
             console.print(f"{s['setup']}: no {s['data']['folder']}; it comes from: {how}", markup=False)
+        if s["pretrained"]:
+            console.print(f"{s['setup']}: {s['pretrained']}", markup=False)
     console.print("Hours: one process here, at the speed of the baseline's step, measured now on noise.")
 
 

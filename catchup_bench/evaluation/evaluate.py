@@ -171,7 +171,7 @@ def select_runs(
     Raises :class:`NothingSelected` when no run is finished, and :class:`UsageError` when all are left out.
     """
     if given:
-        return [_find_run(runs, name) for name in given], []
+        return [find_run(runs, name) for name in given], []
     finished = sorted(path.parent for path in runs.glob(f"*/{RunFolder(runs).weights.name}"))
     if not finished:
         raise NothingSelected(f"no finished run in {runs}: train one first with catchup-bench train")
@@ -188,7 +188,7 @@ def select_runs(
     return [folder for folder, todo in usable.items() if any(todo.values())] or list(usable), lines
 
 
-def _find_run(runs: Path, name: str) -> Path:
+def find_run(runs: Path, name: str) -> Path:
     """Find a run by its path, or by the beginning or the end of its folder's name, such as its digest."""
     if RunFolder(Path(name)).description.exists():
         return Path(name)

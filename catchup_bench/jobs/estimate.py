@@ -8,6 +8,7 @@ import torch
 from .. import data, data_sources
 from ..boards import Board
 from ..boards.grid import Job
+from ..errors import UsageError
 from ..runs.run import Run
 from ..speed import cost
 from ..suites import make_suites, resolve_suites
@@ -51,11 +52,23 @@ def look_ahead(board: Board, workspace: Workspace, todo: Sequence[Job], device: 
                 "epochs": runs[0].recipe.epochs,
                 "conditions": conditions,
                 "data": source,
+                "pretrained": missing_weights(runs[0], workspace),
                 "seconds_per_image": per_image,
                 "hours": hours,
             }
         )
     return {"board": board.title, "missing": [str(job.path) for job in todo], "setups": setups}
+
+
+def missing_weights(run: Run, workspace: Workspace) -> str:
+    """Return what is missing of the weights that ``run`` begins with; an empty string for nothing."""
+    from ..runs.pretrained import check_pretrained
+
+    try:
+        check_pretrained([run], workspace.data_dir)
+    except UsageError as err:
+        return str(err)
+    return ""
 
 
 def seeds_by_row(jobs: Sequence[Job]) -> dict[str, list[int]]:

@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 
 from ..boards import Board, Setup
 from ..boards.grid import Job
+from ..runs.folder import RunFolder
 from ..runs.run import Run
 from .job import BoardProgress, Workspace
 from .ray_cluster import Cluster
@@ -34,8 +35,11 @@ class LocalExecutor:
     def run(
         self, board: Board, workspace: Workspace, todo: Sequence[Job], *, progress: BoardProgress, until: float | None
     ) -> list[Job]:
+        from ..runs.pretrained import check_pretrained
         from .local import run_locally
 
+        unfinished = [job.run for job in todo if not RunFolder(workspace.runs / job.run.folder).finished]
+        check_pretrained([run for run in unfinished if isinstance(run, Run)], workspace.data_dir)
         return run_locally(board, workspace, todo, workers=self.workers, progress=progress, until=until)
 
     def measure_cost(self, setup: Setup, runs: dict[str, Run], workspace: Workspace) -> dict[str, Any]:

@@ -7,7 +7,7 @@ but its own script.
 import base64
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +16,9 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..records.attack_checks import LEGEND
-from ..records.results_folder import pages_folder
+from ..records.results_folder import pages_folder, report_file, results_folder
 from ..system.files import write_text
-from . import findings, plots
+from . import claims, curves, findings, plots
 from .pages import published_tables
 from .statistics import decimal
 from .table import Row, Table, record_count
@@ -64,13 +64,22 @@ def write_html(root: Path, out: Path | None = None) -> Path:
     """
     folder = pages_folder(root)
     out = out or folder / "index.html"
-    content = html_page(published_tables(root), Path(os.path.relpath(folder, out.parent)).as_posix())
+    tables, results = published_tables(root), results_folder(root)
+    pages = {
+        f"{name}/{path}"
+        for name, t in tables.items()
+        for row in t.rows
+        for path in row.records
+        if report_file(results / name / path).exists()
+    }
+    content = html_page(tables, Path(os.path.relpath(folder, out.parent)).as_posix(), pages)
     write_text(out, content)
     return out
 
 
-def html_page(tables: Mapping[str, Table], folder: str = ".") -> str:
-    """Return the page; ``folder`` is where the boards' pages and records are, relative to it."""
+def html_page(tables: Mapping[str, Table], folder: str = ".", reports: Set[str] = frozenset()) -> str:
+    """Return the page; ``folder`` is where the boards' pages and records are, relative to it, ``reports`` the records,
+    as board and path, that have a report beside them."""
     script = asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = Environment(
@@ -82,7 +91,7 @@ def html_page(tables: Mapping[str, Table], folder: str = ".") -> str:
         style=Markup(asset("page.css")),
         script=Markup(script),
         runs=sum(map(record_count, tables.values())),
-        sections=[section(name, t, folder) for name, t in tables.items()],
+        sections=[section(name, t, folder, reports) for name, t in tables.items()],
         beside=" ".join(BESIDE),
     )
 
@@ -92,7 +101,7 @@ def asset(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def section(name: str, t: Table, folder: str) -> dict[str, Any]:
+def section(name: str, t: Table, folder: str, reports: Set[str]) -> dict[str, Any]:
     """Return what the template shows of a board."""
     doubts = any(c.name in row.doubts for row in t.rows for c in t.board.columns)
     return {
@@ -102,16 +111,27 @@ def section(name: str, t: Table, folder: str) -> dict[str, Any]:
         "page": f"{folder}/{name}.md",
         "results": f"{folder}/results/{name}",
         "heads": list(heads(t)),
-        "rows": [{"entries": list(entries(t, row)), "records": row.records} for row in t.rows],
+        "rows": [
+            {"entries": list(entries(t, row)), "records": [(p, report_of(name, p, reports)) for p in row.records]}
+            for row in t.rows
+        ],
+        "example": next((path for row in t.rows for path in row.records), None),
         "notes": [*how_to_read(t), *([f"{LEGEND}."] if doubts else [])],
         "plots": list(drawn(name, t)),
+        "curves": list(curves.of_board(t, name)),
         "findings": findings.sentences(t),
+        "claims": {"title": claims.title(t), "table": claims.table(t), "sentences": claims.sentences(t)},
         "columns": [(c.name, c.about) for c in t.board.columns if c.about],
         "paper": paper_table(t) if paper_columns(t) else [],
         "paper_notes": paper_notes(t),
         "differs": t.board.differs,
         "protocol": [*setup_texts(t), *((k, "; ".join(v)) for k, v in t.facts.items() if v)],
     }
+
+
+def report_of(name: str, path: str, reports: Set[str]) -> str:
+    """Return the path of the report beside a record, empty where there is none."""
+    return report_file(Path(path)).as_posix() if f"{name}/{path}" in reports else ""
 
 
 def heads(t: Table) -> Iterator[Head]:

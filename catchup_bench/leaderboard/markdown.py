@@ -7,7 +7,7 @@ from .. import boards
 from ..boards import Column
 from ..records.attack_checks import LEGEND
 from ..system.text import markdown as escaped
-from . import findings, schedule
+from . import claims, findings, schedule
 from .table import Row, Table, best_tier, record_count
 from .wording import BESIDE, column_header, how_to_read, paper_columns, paper_notes, paper_table, row_texts, setup_texts
 
@@ -58,6 +58,7 @@ def board_page(name: str, t: Table) -> str:
             *[f"- **{c.name}**: {c.about}" for c in t.board.columns if c.about],
             "",
             *findings_section(t),
+            *claims_section(t),
             *schedule_section(t),
             *paper_section(t),
             *protocol_section(t),
@@ -72,6 +73,18 @@ def findings_section(t: Table) -> list[str]:
     """Return the lines that say which differences are real."""
     texts = findings.sentences(t)
     return ["## What the numbers say", "", *[f"- {text}" for text in texts], ""] if texts else []
+
+
+def claims_section(t: Table) -> list[str]:
+    """Return the lines that test what the paper says of its method; none where the records have nothing to test."""
+    rows = claims.table(t)
+    if not rows:
+        return []
+    head, *body = rows
+    left = len(head) - len(claims.HEAD)
+    align = [":--", *["--:"] * (left - 1), *[":--"] * len(claims.HEAD)]
+    table = [table_line(head), table_line(align), *map(table_line, body)]
+    return [f"## {claims.title(t)}", "", *table, "", *[f"- {text}" for text in claims.sentences(t)], ""]
 
 
 def schedule_section(t: Table) -> list[str]:

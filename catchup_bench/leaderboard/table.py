@@ -8,23 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from ..boards import BY_IMAGE, Board, Column
+from ..boards.metrics import METRICS
 from ..errors import VerificationFailed
 from ..records.attack_checks import suspicions
 from ..records.record import Outcome, Record
 from ..records.results_folder import record_path
 from ..system.text import printable
 from . import statistics
+from .points import CurveKind, Points, mean_curves
 from .results import Records, Results, read_results
 from .statistics import AgainstBaseline, Images, Ranking, Scores, Summary, WeightedError
-
-OOD = {"fpr95": "fpr95_closest", "auroc": "auroc", "aupr": "aupr_out"}
-"""Metric of a column → its name in an outcome of the suite ``ood``."""
+from .values import Key, value_of_column, value_scores
 
 BASELINE = "baseline"
 """Label of the row that the others are compared with."""
-
-Key = tuple[str, str]
-"""Setup and condition."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +52,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """``rankings`` are those of the ranking column, and of the columns that stand beside one of the paper; ``schedule``
-    compares, in each column of the board's schedule, the errors of each label with the baseline's."""
+    """``rankings`` are those of the ranking column, of the columns that stand beside one of the paper, and of those
+    that test what the paper claims; ``schedule`` compares, in each column of the board's schedule, the errors of each
+    label with the baseline's. ``curves`` are points by row, the means over the seeds that have them."""
 
     board: Board
     rows: list[Row]
     rankings: dict[str, Ranking]
     facts: dict[str, list[str]]
     schedule: dict[str, dict[str, AgainstBaseline]] = field(default_factory=dict)
+    curves: dict[CurveKind, dict[str, Points]] = field(default_factory=dict)
 
     @property
     def ranking(self) -> Ranking | None:
@@ -112,6 +111,8 @@ def compute_table(board: Board, results: Results) -> Table:
                 against = statistics.against(scores, BASELINE, compared)
             if column.name in board.schedule:
                 schedule[column.name] = statistics.against(scores, BASELINE, compared)
+        elif board.claim and METRICS[column.metric].claim:
+            rankings[column.name] = statistics.rank(value_scores(column, weights, images, chosen))
         for label, outcomes in chosen.items():
             summary = statistics.summarize(column_values(column, weights, mean, outcomes))
             values.setdefault(label, {})[column.name] = summary
@@ -139,7 +140,8 @@ def compute_table(board: Board, results: Results) -> Table:
             )
         )
     used = [r for setups in records.values() for seeds in setups.values() for r in seeds.values()]
-    return Table(board, sorted(rows, key=partial(sort_key, board)), rankings, facts(used), schedule)
+    curves = mean_curves(records)
+    return Table(board, sorted(rows, key=partial(sort_key, board)), rankings, facts(used), schedule, curves)
 
 
 def check_same_images(records: Records) -> None:
@@ -212,17 +214,9 @@ def column_values(
 ) -> list[Fraction]:
     """Return the value of a column for each seed, in percent."""
     if column.metric not in BY_IMAGE:
-        return [sum((w * ood_value(seed[k], column.metric) for k, w in weights.items()), Fraction(0)) for seed in seeds]
+        return [value_of_column(column, weights, seed) for seed in seeds]
     errors = [mean.error({key: outcome.correct for key, outcome in seed.items()}) for seed in seeds]
     return errors if column.metric == "error" else [100 - error for error in errors]
-
-
-def ood_value(outcome: Outcome, metric: str) -> Fraction:
-    """Return the metric of an outcome of the suite ``ood``, in percent, for the maximum softmax probability."""
-    try:
-        return Fraction(float(outcome.values["metrics"]["msp"][OOD[metric]]))
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise VerificationFailed(f"an outcome of suite {outcome.suite} has no {metric}") from None
 
 
 def sort_key(board: Board, row: Row) -> tuple[bool, bool, Fraction, float, str]:

@@ -3,11 +3,12 @@
 from fractions import Fraction
 
 from ..boards import Column, Entry, paper
+from ..boards.metrics import METRICS
 from . import findings
 from .statistics import NO_TIER, AgainstBaseline, decimal, decimal_root
 from .table import BASELINE, Row, Table
 
-ARROWS = {"error": "↓", "accuracy": "↑", "fpr95": "↓", "auroc": "↑", "aupr": "↑"}
+ARROWS = {name: "↑" if metric.higher else "↓" for name, metric in METRICS.items()}
 
 INSIDE = {True: " ✓", False: " ✗", None: ""}
 
@@ -25,9 +26,10 @@ def value_text(row: Row, column: Column) -> str:
     if column.name not in row.values:
         return "not run"
     value = row.values[column.name]
-    text = decimal(value.mean)
+    places = METRICS[column.metric].places
+    text = decimal(value.mean, places)
     if value.variance is not None:
-        text += f" ± {decimal_root(value.variance)}"
+        text += f" ± {decimal_root(value.variance, places)}"
     return text + f" (n = {value.n})" * (value.n != row.n) + " !" * (column.name in row.doubts)
 
 
@@ -92,7 +94,8 @@ def row_texts(t: Table, row: Row, columns: list[Column], bold: str | None) -> li
 def how_to_read(t: Table) -> list[str]:
     """Return how the table is to be read."""
     rank = t.board.rank
-    lines = [f"Percent, mean ± standard deviation over n seeds, last epoch. Ranked by {rank}."]
+    unit = "Percent unless stated" if any(METRICS[c.metric].claim for c in t.board.columns) else "Percent"
+    lines = [f"{unit}, mean ± standard deviation over n seeds, last epoch. Ranked by {rank}."]
     if t.ranking and any(t.ranking.letters.values()):
         lines.append(
             f"Methods that share a tier letter are not separable: {t.test}. "

@@ -13,7 +13,9 @@ class Recipe(BaseModel):
     """Values as in the TOML files of ``recipes/``; lengths of time are in epochs, shares of time are fractions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-    LATER: ClassVar = frozenset({"crop", "padding", "interpolation", "color_jitter", "lighting", "looks", "normalise"})
+    LATER: ClassVar = frozenset(
+        {"crop", "padding", "interpolation", "color_jitter", "lighting", "looks", "normalise", "pretrained"}
+    )
     """Fields that older runs do not know: at their defaults they are no part of a run's identity."""
 
     epochs: int = Field(ge=1, le=100_000)
@@ -50,6 +52,9 @@ class Recipe(BaseModel):
     3,000."""
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
     """``auto`` is bf16 autocast where the hardware has it, else fp32; ``tf32`` is fp32 with products in TF32 (CUDA)."""
+    pretrained: str = Field("", pattern=r"^([A-Za-z0-9_]+\.[A-Za-z0-9_]+)?$", max_length=128)
+    """Weights that training begins with, by torchvision's name, such as ``ResNet18_Weights.IMAGENET1K_V1``; the last
+    layer is new where classes are others."""
     snapshots: tuple[float, ...] = Field((), exclude=True)
     """Fractions of the epochs after which weights are kept, for the suite ``dynamics``. They change no result, so they
     are no part of a run's identity and of no file."""

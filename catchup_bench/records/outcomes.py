@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import UsageError, VerificationFailed, one_line
-from ..runs.folder import RunFolder, read_run_or_external
+from ..runs.folder import RunFolder, read_metrics, read_run_or_external
 from ..runs.run import ExternalNetwork, Run
 from ..system.files import read_json, write_json
 from ..system.slices import WHOLE, Slice
@@ -130,7 +130,7 @@ def collect_record(folder: Path) -> Record:
             digest=source.digest,
             checkpoint=evaluation["checkpoint"],
             test_sha256=evaluation["test_sha256"],
-            training=read_json(files.training, "training summary") if of_run else {},
+            training={**read_json(files.training, "training summary"), **training_curve(folder)} if of_run else {},
             evaluated=evaluated,
             outcomes={
                 name: s.outcome.model_copy(update={"provenance": evaluated.index(s.provenance)})
@@ -139,6 +139,13 @@ def collect_record(folder: Path) -> Record:
         )
     except ValidationError as err:
         raise UsageError(f"{folder} gives no record: {one_line(err)}") from None
+
+
+def training_curve(folder: Path) -> dict[str, Any]:
+    """Return what a record keeps of the metrics of a run: epoch, loss and test error at every look at the latter."""
+    looks = [line for line in read_metrics(folder) if "loss" in line and "test_error" in line]
+    points = [[line["epoch"], float(f"{line['loss']:.5g}"), float(f"{line['test_error']:.5g}")] for line in looks]
+    return {"curve": points} if points else {}
 
 
 def merge_outcomes(into: Path, others: Iterable[Path]) -> list[str]:

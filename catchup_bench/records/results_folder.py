@@ -112,6 +112,11 @@ def find_root(given: Path | None) -> Path:
     raise UsageError("no leaderboards/ folder here or above: run this in a checkout, or give --root")
 
 
+def report_file(record: Path) -> Path:
+    """Return the page beside ``record`` that ``catchup-bench report`` writes of it."""
+    return record.with_suffix(".html")
+
+
 def leaderboards_of(record: Path) -> Path:
     """Return the folder ``leaderboards`` that ``record`` lies in."""
     return record.parents[4] if len(record.parents) > 4 else record.parent

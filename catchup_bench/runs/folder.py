@@ -1,15 +1,18 @@
 """The folder of a run: every file name in it, and its lock."""
 
+import json
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from ..errors import RunFailed, UsageError, one_line
-from ..system.files import locked, read_json, write_json
+from ..system.files import locked, read_json, read_limited, write_json
 from .run import ExternalNetwork, Run, parse_run
 
 
@@ -144,3 +147,23 @@ def read_run_or_external(folder: Path) -> Run | ExternalNetwork:
         return ExternalNetwork.model_validate(read_json(path, "external network"))
     except ValidationError as err:
         raise UsageError(f"{path} does not describe an external network: {one_line(err)}") from None
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of ``metrics.jsonl``, one per epoch, in their order; none where there is no such file.
+
+    Raises :class:`UsageError` when a line is not of finite numbers by name, among them ``epoch``.
+    """
+    path = RunFolder(folder).metrics
+    lines = []
+    try:
+        for text in read_limited(path).splitlines() if path.exists() else []:
+            line = json.loads(text)
+            if not line["epoch"] > 0 or not all(math.isfinite(number) for number in line.values()):
+                raise ValueError("no finite numbers")
+            lines.append(line)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as err:
+        raise UsageError(
+            f"{path} is damaged ({type(err).__name__}): delete the run's folder and train it anew"
+        ) from None
+    return lines

@@ -1,6 +1,9 @@
 """Make runs: defaults, overrides and a method's name become the description of a run here and nowhere else."""
 
+import shlex
 from typing import Any
+
+import tomlkit
 
 from .. import data, recipes, registry
 from ..data_sources import HELD_OUT
@@ -79,3 +82,22 @@ def check_seed(seed: int) -> None:
 
 def _owner(method: str) -> str:
     return method.rsplit("/", 1)[-1].removesuffix(".py")
+
+
+def train_command(run: Run, *settings: str) -> str:
+    """Return the command that trains ``run``, with ``settings`` of ``--set`` beside its own. Raises
+    :class:`UsageError` when its dataset or its method is not known here."""
+    name = run.method.file or run.method.name
+    words = ["catchup-bench", "train", "--method", name, "--dataset", run.dataset.name, "--seed", str(run.seed)]
+    words += ["--model", run.model.name, "--width", str(run.model.width), "--variant", run.model.variant]
+    words += ["--fraction", str(run.dataset.fraction)] if run.dataset.fraction != 1 else []
+    usual = {"recipe": recipes.load(data.get(run.dataset.name).recipe).model_dump()}
+    usual[run.method.name] = method_spec(name, run.dataset.name, {}).options
+    own = {"recipe": run.recipe.model_dump(), run.method.name: run.method.options}
+    given = [
+        f"{owner}.{key}={tomlkit.item(list(value) if isinstance(value, tuple) else value).as_string()}"
+        for owner, options in own.items()
+        for key, value in options.items()
+        if value != usual[owner].get(key) and value is not None
+    ]
+    return shlex.join([*words, *(word for text in (*given, *settings) for word in ("--set", text))])

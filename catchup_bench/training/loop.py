@@ -30,6 +30,7 @@ from ..method import Method
 from ..models import StagedNet
 from ..runs.build import build
 from ..runs.folder import RunFolder, open_run
+from ..runs.pretrained import load_pretrained
 from ..runs.run import Run
 from ..seeds import derive
 from ..system.files import read_json, write_json
@@ -73,7 +74,7 @@ def train(
             folder.state.unlink(missing_ok=True)  # killed between the two
             check_train_images(run, folder, data_dir)
         return folder.path
-    ready = prepare(run, device, data_dir, group)
+    ready = prepare(run, device, data_dir, group, begins=not folder.state.exists())
     net, images = ready.net, ready.images
     fitting = choose_threads(threads, net, images.size, device)
     with open_run(run, runs) if group.main else nullcontext():
@@ -106,8 +107,11 @@ class Prepared:
     precision: str
 
 
-def prepare(run: Run, device: torch.device, data_dir: Path | None, group: Group = ALONE) -> Prepared:
-    """Read the data of ``run`` and build its network, method and batches.
+def prepare(
+    run: Run, device: torch.device, data_dir: Path | None, group: Group = ALONE, *, begins: bool = True
+) -> Prepared:
+    """Read the data of ``run`` and build its network, method and batches; a run that ``begins`` takes the weights that
+    its recipe begins with, one that resumes those of its state.
 
     Raises :class:`UsageError` for missing data or an impossible combination; nothing is written.
     """
@@ -117,6 +121,8 @@ def prepare(run: Run, device: torch.device, data_dir: Path | None, group: Group 
     with enough_memory(run.folder):
         net, method = build(run, device, data.num_classes(run.dataset.name, data_dir))
         loader = make_loader(run, images, device, group)
+        if begins:
+            load_pretrained(net, run, data_dir)
     check_smallest_batch(net, loader)
     return Prepared(images, test, net, method, loader, precision)
 

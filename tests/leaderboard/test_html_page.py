@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from catchup_bench import boards
 from catchup_bench.cli import app
 from catchup_bench.errors import UsageError
-from catchup_bench.leaderboard import plots
+from catchup_bench.leaderboard import plots, svg
 from catchup_bench.leaderboard.html_page import html_page, write_html
 from catchup_bench.leaderboard.markdown import board_page
 from catchup_bench.leaderboard.pages import write_pages
@@ -214,11 +214,11 @@ def test_labels_stand_in_the_figure_with_lines_to_their_points(
 def test_a_column_is_free_of_itself_in_its_frame_and_near_to_what_is_wanted(seed: int) -> None:
     rng = random.Random(seed)
     wanted = sorted(400 * rng.random() for _ in range(16))
-    middles = plots.column(wanted, 14, 0, 400)
+    middles = svg.column(wanted, 14, 0, 400)
     assert all(low + 14 <= high + 1e-9 for low, high in pairwise(middles))
     assert middles[0] >= 7 and middles[-1] <= 393
-    assert plots.column([30, 50, 70, 90], 14, 0, 400) == [30, 50, 70, 90]
-    assert plots.column([50, 50, 50], 14, 0, 400) == [36, 50, 64]
+    assert svg.column([30, 50, 70, 90], 14, 0, 400) == [30, 50, 70, 90]
+    assert svg.column([50, 50, 50], 14, 0, 400) == [36, 50, 64]
 
 
 def in_browser(page: str, folder: Path, width: int, script: str) -> object:

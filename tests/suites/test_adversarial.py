@@ -24,6 +24,7 @@ from catchup_bench.leaderboard.markdown import board_page, excerpt
 from catchup_bench.plugins import complete_options
 from catchup_bench.records.attack_checks import LEGEND, suspicions
 from catchup_bench.records.record import Outcome, as_json
+from catchup_bench.report.summary import summarise
 from catchup_bench.seeds import stream
 from catchup_bench.suites import ConditionResult, Context, Suite, _gradient_masking, suite_class
 from tests.boards.test_board import make, root  # noqa: F401
@@ -357,9 +358,9 @@ def test_a_ladder_of_attacks_is_suspicious_only_out_of_order(order: list[int], f
 
 def test_the_terminal_marks_a_suspicious_number_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     found = {"fgsm-4": outcome("fgsm", range(50), suspicious=["because"])}
-    rows = tables.summarise(found, {"fgsm": fgsm()})
+    rows = summarise(found, {"fgsm": fgsm()})
     assert rows["fgsm-4"].startswith("50.00 [") and rows["fgsm-4"].endswith("] !") and rows["! fgsm-4"] == "because"
-    honest = tables.summarise({"fgsm-4": outcome("fgsm", range(50))}, {"fgsm": fgsm()})
+    honest = summarise({"fgsm-4": outcome("fgsm", range(50))}, {"fgsm": fgsm()})
     assert not any("!" in name + text for name, text in honest.items())
 
 

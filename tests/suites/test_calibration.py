@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from catchup_bench.cli import tables
 from catchup_bench.data import Images
 from catchup_bench.records.record import Outcome, as_json
+from catchup_bench.report.summary import summarise
 from catchup_bench.suites import ConditionResult, Context, suite_class
 
 Calibration = suite_class("calibration")
@@ -133,7 +133,7 @@ def test_the_report_shows_the_numbers_and_no_second_clean_error() -> None:
     logits, y = some()
     found, suite = evaluate(logits, y), Calibration()
     outcome = Outcome.of(found.bits.numpy(), "calibration", as_json(suite.protocol("calibration")), found.values)
-    rows = tables.summarise({"calibration": outcome}, {"calibration": suite})
+    rows = summarise({"calibration": outcome}, {"calibration": suite})
     assert list(rows) == ["ECE, %", "NLL, nats", "Brier"]
     assert float(rows["ECE, %"]) == pytest.approx(found.values["ece"], rel=1e-3)
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from catchup_bench import data
-from catchup_bench.cli import tables
 from catchup_bench.data import Images
 from catchup_bench.errors import UsageError
 from catchup_bench.records.record import Outcome, as_json
+from catchup_bench.report.summary import summarise
 from catchup_bench.suites import ConditionResult, Context, suite_class
 from tests.conftest import Cli
 from tests.conftest import as_json as parsed
@@ -216,7 +216,7 @@ def test_brighter_images_are_found_when_confidence_falls_with_brightness(other: 
 def test_the_report_shows_the_primary_score(other: Images) -> None:
     found, suite = evaluate(Network(), images(40, 16, 1)), OOD(out="made-up")
     outcome = Outcome.of(found.bits.numpy(), "ood", as_json(suite.protocol("ood-made-up")), found.values)
-    rows = tables.summarise({"ood-made-up": outcome}, {"ood": suite})
+    rows = summarise({"ood-made-up": outcome}, {"ood": suite})
     assert list(rows) == ["ood-made-up AUROC, %", "ood-made-up AUPR-out, %", "ood-made-up FPR95, %"]
     assert float(rows["ood-made-up AUROC, %"]) == pytest.approx(found.values["metrics"]["msp"]["auroc"], rel=1e-3)
 

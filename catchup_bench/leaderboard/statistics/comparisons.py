@@ -70,11 +70,13 @@ class Comparisons:
     smaller set being a random part of the larger): the test is then conservative. Test sets are independent: each adds
     a part of its own.
 
+    Scores without images, of a column that has a number for each training and none for an image, have v_i = 0.
+
     Raises :class:`ValueError` when the methods were not scored by the same conditions on the same images.
     """
 
     def __init__(self, scores: Mapping[str, Scores]) -> None:
-        self.methods = [name for name, s in scores.items() if s.n >= 2 and min(i.n for i in s.images) >= 2]
+        self.methods = [name for name, s in scores.items() if s.n >= 2 and min((i.n for i in s.images), default=2) >= 2]
         kept = [scores[name] for name in self.methods]
         if len({(s.unit, frozenset(s.images)) for s in scores.values()}) > 1:
             raise ValueError("methods that are compared need the same conditions on the same images")

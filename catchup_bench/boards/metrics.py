@@ -1,0 +1,99 @@
+"""The metrics of columns: what is better, and where an outcome holds a number that does not follow from its bits."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+from ..errors import VerificationFailed
+
+MetricName = Literal[
+    "error",
+    "accuracy",
+    "fpr95",
+    "auroc",
+    "aupr",
+    "area-top",
+    "area-bottom",
+    "half-top",
+    "gini",
+    "spearman",
+    "starved",
+    "lambda1",
+    "trace",
+    "sharpness",
+    "radius",
+]
+
+FEATURES, FLATNESS = "relies on more features", "has a flatter loss"
+"""Claims of the Catch-up Mix paper about a method; a metric with one of them tests it."""
+
+LAST = "last"
+"""In a path: the largest number among the keys."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """``path`` leads to the number in an outcome's values, ``otherwise`` to one that stands for it where it is null;
+    both are empty for what follows from the bits. The number is shown times ``scale``, with ``places`` decimals.
+    ``claim`` is what a better value says of a method; ``per_image`` leads to the numbers of single images."""
+
+    higher: bool
+    path: tuple[str | int, ...] = ()
+    otherwise: tuple[str | int, ...] = ()
+    scale: int = 1
+    places: int = 2
+    claim: str = ""
+    per_image: tuple[str | int, ...] = ()
+
+
+def _ood(higher: bool, name: str) -> Metric:
+    """Return a metric of the suite ``ood``, for the maximum softmax probability."""
+    return Metric(higher, ("metrics", "msp", name))
+
+
+def _norms(higher: bool, name: str, scale: int = 1, claim: str = "") -> Metric:
+    """Return a metric of the suite ``dynamics`` at the last epoch."""
+    return Metric(higher, ("epochs", LAST, name), scale=scale, claim=claim)
+
+
+METRICS: Mapping[MetricName, Metric] = {
+    "error": Metric(False),
+    "accuracy": Metric(True),
+    "fpr95": _ood(False, "fpr95_closest"),
+    "auroc": _ood(True, "auroc"),
+    "aupr": _ood(True, "aupr_out"),
+    "area-top": Metric(True, ("area", "top"), claim=FEATURES, per_image=("area_per_image", "top")),
+    "area-bottom": Metric(True, ("area", "bottom"), per_image=("area_per_image", "bottom")),
+    "half-top": Metric(True, ("half", "top"), scale=100),
+    "gini": _norms(False, "gini", 100, FEATURES),
+    "spearman": _norms(True, "spearman"),
+    "starved": _norms(False, "starved"),
+    "lambda1": Metric(False, ("eigenvalues", 0), places=3, claim=FLATNESS),
+    "trace": Metric(False, ("trace",), places=3, claim=FLATNESS),
+    "sharpness": Metric(False, ("sharpness",)),
+    "radius": Metric(True, ("doubling_radius",), ("extent",), scale=100, claim=FLATNESS),
+}
+
+
+def value_of(values: Mapping[str, Any], metric: Metric) -> Fraction:
+    """Return the number of ``metric`` in the ``values`` of an outcome, exactly as it is stored, times its scale.
+
+    Raises :class:`VerificationFailed` when there is none, or what is there is no finite number.
+    """
+    for path in filter(None, (metric.path, metric.otherwise)):
+        number = follow(values, path)
+        if type(number) in (int, float) and math.isfinite(number):
+            return Fraction(number) * metric.scale
+    raise VerificationFailed(f"no number at {'.'.join(map(str, metric.path))} in the values of its outcome")
+
+
+def follow(values: Any, path: tuple[str | int, ...]) -> Any:
+    """Return what ``path`` leads to, ``None`` where it leads nowhere."""
+    try:
+        for key in path:
+            values = values[max(values, key=int) if key == LAST else key]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+    return values

@@ -1,0 +1,88 @@
+"""Draw curves of several methods or runs in one plot, and those that the records of a board hold."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from .svg import FOOT, MARGIN, MUTED, canvas, drawing, fit, label_points, short, sizes, style, svg
+from .table import Table
+
+LEFT, HEIGHT, LEAST = 58, 270, 13
+"""Pixels on the left of curves' axes, of a plot of curves, and of a label at the least."""
+
+
+class Curve(NamedTuple):
+    """A line of a plot: its label, points, and number in the order of colours."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    number: int
+    marker: str = ""
+    faint: Sequence[float] | None = None
+    """The values that ``y`` smooths, drawn behind it."""
+
+
+def curves(mpl: Any, lines: Sequence[Curve], x: str, y: str, prepare: Callable[[Any], object] | None = None) -> Any:
+    """Return a plot of ``lines`` over the axes ``x`` and ``y``, which ``prepare`` may scale; labels stand on the right
+    of several."""
+    height = max(HEIGHT, FOOT + MARGIN + LEAST * len(lines))
+    figure, axes = canvas(mpl, height)
+    axes.set(xlabel=x, ylabel=y)
+    axes.tick_params(labelcolor=MUTED)
+    axes.grid()
+    axes.xaxis.get_major_locator().set_params(integer=x == "epoch", nbins=7)
+    if prepare is not None:
+        prepare(axes)
+    for line in lines:
+        if line.faint is not None:
+            axes.plot(line.x, line.faint, color=style(line.number)["color"], linewidth=0.8, alpha=0.35)
+        axes.plot(line.x, line.y, marker=line.marker, markersize=4, linewidth=1.6, **style(line.number))
+    if len(lines) < 2:
+        fit(axes, LEFT, FOOT)
+        return figure
+    labels = [short(line.label) for line in lines]
+    extents = sizes(figure, labels)
+    fit(axes, LEFT, FOOT, max(width for width, _ in extents) + 32)
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
+    ends = [(float(line.x[-1]), float(line.y[-1])) for line in lines]
+    label_points(axes, labels, ends, min(max(height for _, height in extents), (height - FOOT - MARGIN) / len(lines)))
+    return figure
+
+
+def logarithmic(axes: Any) -> None:
+    """Scale the ordinate of ``axes`` by logarithms, with plain numbers at its ticks."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+class Plot(NamedTuple):
+    """An image for a page, and its caption."""
+
+    image: Markup
+    caption: str
+
+
+def of_board(t: Table, prefix: str) -> Iterator[Plot]:
+    """Draw the curves of a board's records, all methods in one plot: the mean over their seeds."""
+    for number, (kind, by_label) in enumerate(t.curves.items()):
+        lines = []
+        for i, row in enumerate(t.rows):
+            if row.label in by_label:
+                x, y = by_label[row.label]
+                lines.append(Curve(row.label, x, y, i))
+        with drawing() as mpl:
+            if kind.share is None:
+                positive = [value for line in lines for value in line.y if value > 0]
+                floor = min(positive, default=1.0)
+                raised = [line._replace(y=[max(value, floor) for value in line.y]) for line in lines]
+                figure = curves(mpl, raised, "epoch", "clean error, %", logarithmic)
+                caption = f"Clean error during training{kind.where}, mean over seeds"
+            else:
+                figure = curves(mpl, lines, f"features set to 0, {kind.share} first, %", "accuracy, %")
+                caption = f"Accuracy without the features of {kind.share}{kind.where}, mean over seeds"
+            yield Plot(svg(figure, f"{prefix}-curves-{number}", f"{t.board.title}: {caption}"), caption)
