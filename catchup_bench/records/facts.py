@@ -35,7 +35,8 @@ class Best(Facts):
 
 
 class Training(Machine):
-    """How weights were made: ``train_sha256`` is the digest of the training images."""
+    """How weights were made: ``train_sha256`` is the digest of the training images, ``curve`` has epoch, loss and test
+    error at every look at the latter."""
 
     epochs: Count | None = None
     best: Best | None = None
@@ -45,6 +46,7 @@ class Training(Machine):
     eager_plans: Annotated[dict[Text, Text], Field(max_length=256)] = {}
     processes: Count | None = None
     batchnorm: Text | None = None
+    curve: Annotated[list[Three], Field(max_length=10_000)] = []
 
 
 class Stamp(Machine):
