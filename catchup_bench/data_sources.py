@@ -225,7 +225,7 @@ def missing(name: str, data_dir: Path) -> list[str]:
 
 
 def where(name: str, data_dir: Path | None = None) -> dict[str, Any]:
-    """Return where a dataset is looked for, whether it is there and where it comes from, as printed or given as
+    """Return where a dataset is expected, whether it is there and where it comes from, as printed or given as
     JSON."""
     data_dir = data_dir or default_folder()
     if name.startswith(HELD_OUT):

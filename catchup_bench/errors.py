@@ -5,6 +5,8 @@ import reprlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .system.text import printable
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
@@ -64,6 +66,6 @@ def one_line(err: "ValidationError") -> str:
     complaints = err.errors(include_url=False)
     # a misspelt key is both unknown and missing: the first says how it was spelt
     first = next((e for e in complaints if e["type"] == "extra_forbidden"), complaints[0])
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(printable(part) for part in first["loc"])
     given = f" = {reprlib.repr(first['input'])}" if where and first["type"] != "missing" else ""
-    return f"{where}{given}: {first['msg']}".removeprefix(": ")
+    return f"{where}{given}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")

@@ -105,11 +105,6 @@ def importing(what: Path | str) -> Iterator[None]:
         raise UsageError(f"{what} failed at import: {type(err).__name__}: {' '.join(str(err).split())}") from None
 
 
-def source_digest(name: str) -> str:
-    """Return the SHA-256 of the file that defines a method, which is not run."""
-    return file_digest(method_file(name))
-
-
 def builtin_digest(name: str) -> str | None:
     """Return the SHA-256 of the file of the built-in method called ``name``, read without importing it; ``None`` if
     there is none."""

@@ -21,6 +21,19 @@ BY_IMAGE = ("error", "accuracy")
 FOLDER_NAME = r"^([A-Za-z0-9_][A-Za-z0-9_.-]*)?$"
 """Names that become folders: none leads out of its own."""
 
+
+def is_file_name(label: str) -> bool:
+    """Return whether a row's folder of this name could be taken for a file beside it, or is none on Windows."""
+    first = label.partition(".")[0].upper()
+    return label.endswith((".json", ".")) or first in DEVICES
+
+
+MOST_RUNS, MOST_CONDITIONS = 100_000, 20_000
+"""Sizes of boards beyond which a table is of no use and takes hours to make."""
+
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
+"""Names that Windows keeps for devices."""
+
 STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -124,13 +137,14 @@ class Column(BaseModel):
 
 
 class Board(BaseModel):
-    """``rank`` is the column that orders the rows. ``differs`` says, where columns stand beside the paper's, in what
-    this is not its protocol; ``cost_paper`` is the paper's column of times. ``schedule`` are columns of errors or
-    accuracies after ever longer training, in that order: the page says from which on a method is better than the
-    baseline. ``claim`` is the row of which the page says whether it relies on more features and has a flatter loss than
-    the others."""
+    """``name`` is that of the file, of its page and of the folder of its records. ``rank`` is the column that orders
+    the rows. ``differs`` says, where columns stand beside the paper's, in what this is not its protocol; ``cost_paper``
+    is the paper's column of times. ``schedule`` are columns of errors or accuracies after ever longer training, in that
+    order: the page says from which on a method is better than the baseline. ``claim`` is the row of which the page says
+    whether it relies on more features and has a flatter loss than the others."""
 
     model_config = STRICT
+    name: str
     title: str
     question: str
     differs: str = ""
@@ -164,8 +178,20 @@ class Board(BaseModel):
         setups = [s.name for s in self.setups]
         if self.rank not in names:
             raise ValueError(f"rank = {self.rank!r} is not a column: {', '.join(names)}")
-        if len({e.row for e in self.rows}) < len(self.rows) or len(set(setups)) < len(setups):
-            raise ValueError("every method needs its own label, and every setup its own name")
+        if len({e.row.casefold() for e in self.rows}) < len(self.rows) or len(set(setups)) < len(setups):
+            raise ValueError(
+                "every method needs its own label, one that differs in more than case, and every setup its own name"
+            )
+        runs = len(self.methods) * len(self.setups) * len(self.seeds) + len(self.loaded)
+        conditions = sum(len(column.conditions) for column in self.columns)
+        for count, most, what in (
+            (runs, MOST_RUNS, "runs"),
+            (conditions, MOST_CONDITIONS, "conditions in its columns"),
+        ):
+            if count > most:
+                raise ValueError(f"it has {count:,} {what}; a board takes at most {most:,}")
+        if wrong := [name for name in (*setups, *(e.row for e in self.rows)) if is_file_name(name)]:
+            raise ValueError(f"{wrong[0]}: rows and setups are folders beside files such as cost.json")
         if len(set(names)) < len(names) or len(set(self.seeds)) < len(self.seeds):
             raise ValueError("every column needs its own name, and every seed stands once")
         for column in self.columns:
@@ -238,12 +264,6 @@ def available() -> list[str]:
     return sorted(packaged_toml(__package__), key=lambda name: re.sub(r"\d+", lambda digits: digits[0].zfill(9), name))
 
 
-def record_name(name: str, recipe: str | None = None) -> str:
-    """Return the name of a board's records and page, which differs between recipes."""
-    own = Path(name).stem if name.endswith(".toml") else name
-    return own if recipe is None else f"{own}-{Path(recipe).stem}"
-
-
 def load(name: str, recipe: str | None = None) -> Board:
     """Return the board called ``name``, or the TOML file at that path, with another recipe if one is given.
 
@@ -252,16 +272,22 @@ def load(name: str, recipe: str | None = None) -> Board:
     """
     if recipe is None and name.endswith(QUICK) and name not in available() and name.removesuffix(QUICK) in available():
         name, recipe = name.removesuffix(QUICK), "quick"
-    values = read_toml(name, "board", __package__)
-    try:
-        board = Board.model_validate(values)
-    except ValidationError as err:
-        raise UsageError(f"board {name}: {one_line(err)}") from None
+    board = parse_board(read_toml(name, "board", __package__), name)
     return board if recipe is None else with_recipe(board, recipe)
 
 
+def parse_board(values: dict[str, Any], name: str) -> Board:
+    """Return the board that a TOML file holds, which has the name of the file. Raises :class:`UsageError`."""
+    if "name" in values:
+        raise UsageError(f"board {name}: name = {values['name']!r}: a board has the name of its file; leave it out")
+    try:
+        return Board.model_validate({"name": Path(name).stem if name.endswith(".toml") else name, **values})
+    except ValidationError as err:
+        raise UsageError(f"board {name}: {one_line(err)}") from None
+
+
 def with_recipe(board: Board, recipe: str) -> Board:
-    """Return ``board`` with another schedule, named in its title."""
+    """Return ``board`` with another schedule, named in its title, and with records and a page of its own."""
     setups = []
     for setup in board.setups:
         other = setup.recipe.removesuffix("-paper").removesuffix(QUICK) + QUICK if recipe == "quick" else recipe
@@ -270,4 +296,11 @@ def with_recipe(board: Board, recipe: str) -> Board:
         setups.append(setup.model_copy(update={"recipe": other}))
     words = f"recipe {recipe}" if recipe != "quick" else "quick recipes"
     differs = f"{board.differs}; {words}" if board.differs else f"{words} instead of the paper's"
-    return board.model_copy(update={"title": f"{board.title}, {words}", "differs": differs, "setups": tuple(setups)})
+    return board.model_copy(
+        update={
+            "name": f"{board.name}-{Path(recipe).stem}",
+            "title": f"{board.title}, {words}",
+            "differs": differs,
+            "setups": tuple(setups),
+        }
+    )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from .. import data, registry
 from ..errors import UsageError, one_line
 from ..records.record import Record
+from ..records.results_folder import record_path
 from ..runs.make import make_run, model_spec, with_seed
 from ..runs.run import ZOO, DatasetSpec, ExternalNetwork, Run
 from . import STRICT, Board, Entry, ExternalEntry, Setup
@@ -24,9 +25,14 @@ class Job(BaseModel):
     suites: tuple[str, ...]
 
     @property
+    def name(self) -> str:
+        """Return what a display calls it."""
+        return f"{self.setup} {self.label} seed {self.run.seed}"
+
+    @property
     def path(self) -> Path:
-        """Below ``results/<board>/``."""
-        return Path(self.setup) / self.label / f"seed{self.run.seed}.json"
+        """Return where the record belongs, below the board's folder."""
+        return record_path(Path(), self.setup, self.label, self.run.seed)
 
 
 _grids: dict[int, tuple[Job, ...]] = {}

@@ -16,6 +16,7 @@ from .leaderboard import demo, leaderboard
 from .list import list_
 from .options import command
 from .report import report, show_method
+from .streams import show_anywhere
 from .train import train
 from .verify import submit, verify
 
@@ -50,6 +51,8 @@ def root_options(
 
 def main() -> None:
     """Run the command line; the entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        show_anywhere(stream)
     try:
         app()
     except SystemExit as end:

@@ -7,7 +7,7 @@ import typer
 
 from .options import Device, Engine, Json, ModelName, StepPrecision, Threads, Width, command, show
 
-bench = typer.Typer(help="Measure speed, as ratios within one run.", no_args_is_help=True)
+bench = typer.Typer(help="Measure speed, as ratios of times that are measured in one process.", no_args_is_help=True)
 
 COUNTS = [5_000, 10_000, 25_000, 50_000]
 
@@ -22,10 +22,10 @@ def bench_methods(
     ] = "cifar100",
     model: ModelName = None,
     width: Width = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 100,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per step.")] = 100,
     precision: StepPrecision = "auto",
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds, each with every plan of every method.")] = 5,
-    steps: Annotated[int, typer.Option(min=1, help="Steps a plan and round.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds; each times every plan of every method.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Steps per plan and round.")] = 1,
     engine: Engine = "auto",
     device: Device = "auto",
     as_json: Json = False,
@@ -50,9 +50,11 @@ def bench_methods(
 def bench_corruptions(
     types: Annotated[str, typer.Option(help="Corruptions, separated by commas; by default all 19.")] = "",
     size: Annotated[int, typer.Option(min=8, help="Height and width of the images.")] = 32,
-    images: Annotated[int, typer.Option(min=1, help="Images at once.")] = 500,
-    one_by_one: Annotated[int, typer.Option(min=1, help="Images one at a time, the published way.")] = 10,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds, alternating; the median counts.")] = 3,
+    images: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 500,
+    one_by_one: Annotated[int, typer.Option(min=1, help="Images for the published way, one at a time.")] = 10,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Number of rounds, in which both alternate; the median counts.")
+    ] = 3,
     as_json: Json = False,
 ) -> None:
     """Measure the batched corruptions against their published definitions, one image at a time, on one CPU thread."""
@@ -73,11 +75,13 @@ def bench_suites(
     model: ModelName = None,
     width: Width = None,
     images: Annotated[int, typer.Option(min=1, help="Random images to evaluate.")] = 50,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds, interleaved; the median counts.")] = 1,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Number of rounds, in which all are interleaved; the median counts.")
+    ] = 1,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Measure each suite's images/s as a share of bare forward passes, and the reading of CIFAR-100-C files."""
+    """Measure each suite's images/s relative to plain forward passes, and the reading of CIFAR-100-C files."""
     from .. import data
     from ..runs.build import build_net
     from ..runs.make import model_spec
@@ -97,19 +101,21 @@ def bench_suites(
 @command(bench, "train")
 def bench_train(
     methods: Annotated[str, typer.Option(help="Methods to compare with the baseline, separated by commas.")] = "",
-    dataset: Annotated[str, typer.Option(help="Dataset of that image size and classes; no files needed.")] = "cifar100",
+    dataset: Annotated[
+        str, typer.Option(help="Dataset with the image size and classes; its files are not needed.")
+    ] = "cifar100",
     model: ModelName = None,
     width: Width = None,
-    batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 128,
+    batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 128,
     precision: StepPrecision = "auto",
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds, each with every loop.")] = 7,
-    steps: Annotated[int, typer.Option(min=1, help="Steps a loop and round.")] = 3,
-    compiled: Annotated[bool, typer.Option("--compile", help="Include --engine compile.")] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds; each times every loop.")] = 7,
+    steps: Annotated[int, typer.Option(min=1, help="Steps per loop and round.")] = 3,
+    compiled: Annotated[bool, typer.Option("--compile", help="Include the engine compile.")] = False,
     engine: Engine = "auto",
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Measure images/s of the training loop beside a plain one, and what each part of it gains."""
+    """Compare images/s of the training loop and of a plain PyTorch loop; measure what each of its parts gains."""
     from .. import data
     from ..runs.make import make_run
     from ..speed import cost, sheets, train
@@ -127,12 +133,16 @@ def bench_train(
 
 @command(bench, "load")
 def bench_load(
-    dataset: Annotated[str, typer.Option(help="Dataset of that image size and classes; no files needed.")] = "digits",
+    dataset: Annotated[
+        str, typer.Option(help="Dataset with the image size and classes; its files are not needed.")
+    ] = "digits",
     model: ModelName = None,
     width: Width = None,
-    batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 50,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds, each idle and beside a busy core.")] = 5,
-    steps: Annotated[int, typer.Option(min=1, help="Steps a round.")] = 10,
+    batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 50,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Number of rounds; each measures an idle machine and one with a busy core.")
+    ] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Steps per round.")] = 10,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -159,7 +169,7 @@ def bench_gpu(
     small: Annotated[
         bool, typer.Option("--small", help="Measure a small network in few repetitions, as on a CPU.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="JSON file to write whenever a part ends.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file, written after each part.")] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -178,7 +188,9 @@ def bench_gpu(
 
 @command(bench, "scale")
 def bench_scale(
-    dataset: Annotated[str, typer.Option(help="Dataset of that image size and classes; no files needed.")] = "cifar100",
+    dataset: Annotated[
+        str, typer.Option(help="Dataset with the image size and classes; its files are not needed.")
+    ] = "cifar100",
     model: ModelName = None,
     width: Width = None,
     precision: StepPrecision = "auto",

@@ -51,7 +51,7 @@ def where(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Show where a dataset is looked for, which parts are missing, its licence and how to get it."""
+    """Show where a dataset is expected, which parts are missing, its licence and how to get it."""
     from .. import data_sources
 
     facts = data_sources.where(name, data_dir)

@@ -69,7 +69,7 @@ def problems(copy: str) -> list[str]:
 
 
 def doctor(as_json: Json = False) -> None:
-    """Show what is installed and which hardware there is; check both, and gradients, for problems."""
+    """Show the installed versions and the hardware, and check them; check that gradients are computed rightly."""
     facts = examine()
     if as_json:
         return show(facts)

@@ -1,7 +1,7 @@
 """``catchup-bench evaluate`` and ``merge``: outcomes of suites, whole or in parts."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 def evaluate(
     which: Annotated[
         list[str],
-        typer.Argument(metavar="[RUN]...", help="Run folders, by default all that lack a condition of the suite."),
+        typer.Argument(
+            metavar="[RUN]...", help="Run folders, by default all in which a condition of the suites is missing."
+        ),
     ] = [],  # noqa: B006
     suite: Annotated[list[str], typer.Option(help="Suite or group; repeat for several.")] = ["robustness"],  # noqa: B006
     ood: Annotated[
-        str | None, typer.Option(help="Out-of-distribution dataset: adds the suite ood with --set ood.out=NAME.")
+        str | None, typer.Option(help="Out-of-distribution dataset; the same as --suite ood --set ood.out=NAME.")
     ] = None,
     slice_: Annotated[
         str, typer.Option("--slice", help="Evaluate only part i of n, for n machines or array jobs: i/n.")
@@ -77,7 +79,7 @@ def evaluate(
     from ..evaluation.evaluate import evaluate, select_runs
     from ..evaluation.evaluated_model import Choices, model_of_checkpoint, trained_model
     from ..plugins import parse_settings
-    from ..records.outcomes import lacking_in, read_stored
+    from ..records.outcomes import lacking_in
     from ..report.summary import summarise
     from ..runs.folder import read_run
     from ..runs.make import model_spec
@@ -124,11 +126,19 @@ def evaluate(
                 progress=bar, threads=threads,
             )  # fmt: skip
     if captures(chosen_engine):
-        reasons = {s.provenance.get("eager") for f in outcomes for s in read_stored(f).values()} - {None}
-        typer.echo("".join(f"some conditions were evaluated eagerly: {why}\n" for why in reasons), err=True, nl=False)
+        typer.echo("".join(f"{line}\n" for line in eager_lines(outcomes)), err=True, nl=False)
     if as_json:
         return show({str(f): tables.outcomes_json(of_run) for f, of_run in outcomes.items()})
     tables.print_outcomes({f.name: summarise(of_run, resolved[f]) for f, of_run in outcomes.items()})
+
+
+def eager_lines(folders: Iterable[Path]) -> list[str]:
+    """Return a line for each reason why passes of these folders' evaluations were not captured."""
+    from ..records.outcomes import read_stored
+
+    facts = [stored.provenance for folder in folders for stored in read_stored(folder).values()]
+    reasons = {str(f["eager"]) for f in facts if f.get("eager")}
+    return [f"some conditions were evaluated eagerly: {why}" for why in sorted(reasons)]
 
 
 def merge(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..jobs.ray_cluster import Cluster
     from ..jobs.run_board import BoardWork
 
-leaderboard = typer.Typer(help="Run the missing runs of a board, render its page, check it.", no_args_is_help=True)
+leaderboard = typer.Typer(help="Run the missing runs of a board; render and check its page.", no_args_is_help=True)
 
 BoardName = Annotated[str, typer.Argument(help="Name of a board, or a TOML file.")]
 
@@ -24,7 +24,7 @@ OneBoard = Annotated[str | None, typer.Argument(help="Name of a board, by defaul
 Recipe = Annotated[
     str | None,
     typer.Option(
-        help="Recipe of all runs; overrides the board, and has a page of its own: quick, a recipe or a TOML file."
+        help="Recipe of all runs: quick, a name or a TOML file; overrides the board. The results have their own page."
     ),
 ]
 
@@ -33,8 +33,8 @@ Recipe = Annotated[
 def leaderboard_run(
     board: BoardName,
     more: Annotated[list[str], typer.Argument(metavar="[KEY=VALUES]...", help="The same as --only.")] = [],  # noqa: B006
-    only: Annotated[list[str], typer.Option(help="Take only these runs: method=NAME,… seed=N,… setup=NAME,…")] = [],  # noqa: B006
-    share: Annotated[str, typer.Option("--slice", help="Take only share i of n, for a job array: i/n.")] = "1/1",
+    only: Annotated[list[str], typer.Option(help="Run only these: method=NAME,… seed=N,… setup=NAME,…")] = [],  # noqa: B006
+    share: Annotated[str, typer.Option("--slice", help="Run only part i of n, for a job array: i/n.")] = "1/1",
     recipe: Recipe = None,
     time_budget: Annotated[
         str | None, typer.Option(help="Stop after this time, such as 9m or 2.5h; run the same command again to resume.")
@@ -72,7 +72,7 @@ def leaderboard_run(
     as_json: Json = False,
 ) -> None:
     """Train and evaluate the missing runs of a board, write their records and render its page."""
-    from ..boards import record_name
+    from .. import boards
     from ..engines import choose_engine
     from ..jobs import selection
     from ..jobs.job import Workspace
@@ -88,10 +88,12 @@ def leaderboard_run(
     chosen_engine = choose_engine(engine, where) if cluster is None else engine
     until = time.time() + selection.seconds(time_budget) if time_budget else None
     root_folder = find_root(root)
-    workspace = Workspace(runs, root_folder, record_name(board, recipe), data_dir, where.type, chosen_engine, threads)
-    work = find_work(board, workspace, recipe=recipe, choices=[*only, *more], share=share, retry_failed=retry_failed)
+    chosen = boards.load(board, recipe)
+    workspace = Workspace(runs, root_folder, chosen.name, data_dir, where.type, chosen_engine, threads)
+    selected = selection.parse(chosen, [*only, *more], share)
+    work = find_work(chosen, workspace, selected, retry_failed=retry_failed)
     if print_:
-        return show_commands(work, as_json)
+        return show_commands(board, recipe, work, as_json)
     if dry_run:
         return show_estimate(work, where, as_json)
     run_and_show(work, side_by_side, until, as_json, cluster, device)
@@ -105,24 +107,26 @@ def demo(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train and evaluate four methods on embedded digits and print their leaderboard: two minutes on 2 cores."""
-    from ..boards import DEMO
+    """Train and evaluate four methods on the embedded digits; print their leaderboard (2 to 3 minutes on 2 cores)."""
+    from .. import boards
     from ..jobs.job import Workspace
     from ..jobs.local import parse_workers
     from ..jobs.run_board import find_work
     from ..system.hardware import choose_device
 
     side_by_side = parse_workers(workers)
-    work = find_work(DEMO, Workspace(runs, runs, DEMO, None, "cpu"))
+    board = boards.load(boards.DEMO)
+    work = find_work(board, Workspace(runs, runs, board.name, None, "cpu"))
     if dry_run:
         return show_estimate(work, choose_device("cpu"), as_json)
     run_and_show(work, side_by_side, None, as_json)
 
 
-def show_commands(work: "BoardWork", as_json: bool) -> None:
+def show_commands(board: str, recipe: str | None, work: "BoardWork", as_json: bool) -> None:
+    """Print a command for each missing run of a board, which is named as it was on the command line."""
     from ..jobs.job import command_of
 
-    commands = [command_of(work.name, work.recipe, job) for job in work.todo]
+    commands = [command_of(board, recipe, job) for job in work.todo]
     show(commands) if as_json else typer.echo("".join(f"{line}\n" for line in commands), nl=False)
 
 
@@ -145,11 +149,11 @@ def run_and_show(
     """Run the board here or on ``cluster``, then print its table and what was written."""
     from ..jobs.executor import LocalExecutor, RayExecutor
     from ..jobs.ray_cluster import connect
-    from ..jobs.run_board import run_board
+    from ..jobs.run_board import job_sizes, run_board
     from . import tables
     from .progress import BoardBar
 
-    with BoardBar(work.board.title, quiet=as_json) as bar, connect(cluster, device) as connected:
+    with BoardBar(work.board.title, job_sizes(work), quiet=as_json) as bar, connect(cluster, device) as connected:
         executor = LocalExecutor(workers) if connected is None else RayExecutor(connected)
         result = run_board(work, executor, bar, until)
     if as_json:
@@ -171,10 +175,11 @@ def leaderboard_render(
     as_json: Json = False,
 ) -> None:
     """Write the pages, and the excerpts in the README, from the records."""
+    from .. import boards
     from ..leaderboard.pages import write_pages
     from ..records.results_folder import find_root
 
-    files = [str(f) for f in write_pages(find_root(root), board, recipe)]
+    files = [str(f) for f in write_pages(find_root(root), None if board is None else boards.load(board, recipe))]
     show({"written": files}) if as_json else typer.echo("\n".join(files))
 
 
@@ -200,11 +205,15 @@ def leaderboard_check(
     as_json: Json = False,
 ) -> None:
     """Check that every page is what the records give; exit with 4 when one is not."""
+    from .. import boards
     from ..errors import VerificationFailed
     from ..leaderboard.pages import stale_pages
-    from ..records.results_folder import find_root
+    from ..records.results_folder import find_root, strays
 
-    if stale := stale_pages(find_root(root), board, recipe):
+    root_folder = find_root(root)
+    for path, text in strays(root_folder) if board is None else ():
+        raise VerificationFailed(f"{path.relative_to(root_folder)}: {text}")
+    if stale := stale_pages(root_folder, None if board is None else boards.load(board, recipe)):
         raise VerificationFailed(f"{', '.join(stale)}: not what the records give; run catchup-bench leaderboard render")
     show({"stale": []}) if as_json else typer.echo("every page is what the records give")
 

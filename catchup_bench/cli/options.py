@@ -11,6 +11,10 @@ import typer
 
 from ..errors import BenchError, RunFailed
 from ..system.signals import stoppable
+from .streams import forget_stdout
+
+READER_GONE = 141
+"""Exit code when nobody reads the output any more: 128 + SIGPIPE, as of other programs."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 
@@ -22,7 +26,10 @@ Runs = Annotated[Path, typer.Option(help="Folder of the runs.", envvar="CATCHUP_
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the datasets.", envvar="CATCHUP_BENCH_DATA")]
 
-Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device; auto takes CUDA where there is one.")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option(help="Device to compute on; auto is CUDA if there is one, else the CPU."),
+]
 
 Engine = Annotated[
     Literal["auto", "eager", "compile", "graphs", "compile+graphs"],
@@ -53,15 +60,20 @@ Threads = Annotated[
         min=1,
         max=256,
         help="CPU threads of a run, by default 1 for small networks and 4 for larger ones on every machine. "
-        "Another number gives other weights.",
+        "The results depend on it.",
     ),
 ]
 
 Set = Annotated[
-    list[str], typer.Option("--set", help="Set an option of the method, the recipe or a suite: owner.key=value.")
+    list[str],
+    typer.Option(
+        "--set", help="Set an option: method.key=value, recipe.key=value or suite.key=value, such as catchup.alpha=1."
+    ),
 ]
 
-Root = Annotated[Path | None, typer.Option(help="Folder that holds leaderboards/.")]
+Root = Annotated[
+    Path | None, typer.Option(help="Folder that contains leaderboards/, by default the nearest one upwards from here.")
+]
 
 Workers = Annotated[
     str | None,
@@ -77,7 +89,9 @@ ModelName = Annotated[str | None, typer.Option("--model", help="Network, by defa
 
 Width = Annotated[
     int | None,
-    typer.Option(help="Channels after the stem (DenseNet: growth rate), by default those of the publication."),
+    typer.Option(
+        help="Channels after the stem (DenseNet: growth rate), by default as published or as usual for the dataset."
+    ),
 ]
 
 Variant = Annotated[str | None, typer.Option(help="Variant of the network; catchup-bench list models names them.")]
@@ -97,8 +111,9 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[.
                     typer.echo(line, err=True)
             except BenchError as err:
                 stop(err)
-            except BrokenPipeError:
-                raise
+            except BrokenPipeError:  # what was to be done is done; only its reader has gone, as after `| head`
+                forget_stdout()
+                raise typer.Exit(READER_GONE) from None
             except OSError as err:  # a full disk, a folder that may not be read
                 stop(RunFailed(f"{err.filename or 'input or output'}: {err.strerror or err}"))
             except KeyboardInterrupt as err:

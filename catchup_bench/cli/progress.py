@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
@@ -22,7 +23,8 @@ class Bar:
     even = True
     """Whether its steps take equally long, so that the time left follows from how many there are."""
 
-    def __init__(self, title: str, *, quiet: bool = False) -> None:
+    def __init__(self, title: str, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self.live = self.console.is_terminal and not quiet
         columns = (
@@ -46,9 +48,9 @@ class Bar:
 
     def say(self, text: str, *, always: bool = True) -> None:
         """Print a line; one that is not ``always`` appears every ten seconds at most, and not under a bar."""
-        if always or (not self.live and time.monotonic() - self.last_line >= PLAIN_SECONDS):
+        if always or (not self.live and self.clock() - self.last_line >= PLAIN_SECONDS):
             self.progress.console.print(text, soft_wrap=True)
-            self.last_line = time.monotonic()
+            self.last_line = self.clock()
 
 
 class TrainingBar(Bar, NoProgress):
@@ -72,34 +74,66 @@ class TrainingBar(Bar, NoProgress):
 
 
 class BoardBar(Bar):
-    """Number of finished runs of a board, and a bar for each run under way."""
+    """Number of finished runs of a board, the time left, and a bar for each run under way.
 
+    ``sizes`` says, by the name of each job, how much work it is relative to the others: the time left is that of the
+    work so far, for what remains.
+    """
+
+    even = False
     total = 0
 
-    def __init__(self, title: str, *, quiet: bool = False) -> None:
-        super().__init__(title, quiet=quiet)
+    def __init__(
+        self,
+        title: str,
+        sizes: Mapping[str, float] = MappingProxyType({}),
+        *,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(title, quiet=quiet, clock=clock)
         self.rows: dict[str, TaskID] = {}
+        self.sizes = dict(sizes)
+        self.shares: dict[str, tuple[str, float]] = {}
+        self.resumed_at: dict[str, float] = {}
+        self.done, self.since = 0.0, clock()
 
     def start(self, total: int) -> None:
-        self.total = total
+        self.total, self.since = total, self.clock()
         self.progress.update(self.task, total=total)
         self.say(f"{self.title}: {total} runs to do" if total else f"{self.title}: nothing missing")
 
     def advance(self, share: float) -> None:
-        self.progress.update(self.task, completed=share, note=f"{int(share)} of {self.total} runs")
-        self.say(f"{self.title}: {share:.1f} of {self.total} runs", always=False)
+        left = self.seconds_left()
+        left_text = "" if left is None else f", {time_left(left)}"
+        self.progress.update(self.task, completed=share, note=f"{int(share)} of {self.total} runs{left_text}")
+        under_way = ", ".join(f"{name} {where} {share:.0%}" for name, (where, share) in sorted(self.shares.items()))
+        text = f"{self.title}: {share:.1f} of {self.total} runs{left_text}"
+        self.say(f"{text}; {under_way}" if under_way else text, always=False)
 
     def running(self, rows: Mapping[str, tuple[str, float]]) -> None:
-        """Show a bar for each run under way: ``rows`` maps its name to where it runs and the share that is done."""
+        """Show a bar for each run under way: ``rows`` maps its name to where it runs, or what it does, and the share
+        that is done."""
+        self.shares = dict(rows)
         for name in self.rows.keys() - rows.keys():
             self.progress.remove_task(self.rows.pop(name))
         for name, (where, share) in rows.items():
+            self.resumed_at.setdefault(name, share)
             if name not in self.rows:
                 self.rows[name] = self.progress.add_task(f"  {name}", total=1.0, note=where)
             self.progress.update(self.rows[name], completed=share, note=where)
 
     def finished(self, job: "Job", seconds: float) -> None:
+        self.done += self.sizes.pop(job.name, 0.0) * (1 - self.resumed_at.get(job.name, 0.0))
         self.say(f"  {job.label} seed {job.run.seed}: {seconds:.0f} s")
+
+    def seconds_left(self) -> float | None:
+        """Estimate the seconds for what remains from the pace so far; ``None`` while nothing is done."""
+        left = sum(size * (1 - self.shares.get(name, ("", 0.0))[1]) for name, size in self.sizes.items())
+        done = self.done + sum(
+            self.sizes.get(name, 0.0) * (share - self.resumed_at[name]) for name, (_, share) in self.shares.items()
+        )
+        return (self.clock() - self.since) * left / done if done > 0 else None
 
 
 class EvaluationBar(Bar, NoProgress):
@@ -117,13 +151,13 @@ class EvaluationBar(Bar, NoProgress):
         self.left = Counter(suite for suite, _ in passes)
         self.passes = dict(passes)
         self.total, self.took, self.count = len(passes), dict.fromkeys(self.passes, 0.0), Counter[str]()
-        self.since = time.monotonic()
+        self.since = self.clock()
         self.progress.update(self.task, total=self.total or None)
         if not passes:
             self.say(f"{self.title}: nothing missing")
 
     def condition(self, name: str, outcome: Measured) -> None:
-        now, suite = time.monotonic(), outcome.suite
+        now, suite = self.clock(), outcome.suite
         self.took[suite] += now - self.since
         self.since = now
         self.count[suite] += 1

@@ -52,7 +52,7 @@ def train(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model, or resume one; print where the run is.
+    """Train a model, or resume an interrupted run; print the folder of the run.
 
     To train on several GPUs, each with its share of every batch: torchrun --nproc-per-node 2 -m catchup_bench train …
     """

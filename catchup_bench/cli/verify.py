@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
+from ..system.text import printable
 from .options import DataDir, Device, Json, Root, show
 
 if TYPE_CHECKING:
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def verify(
-    record: Annotated[Path | None, typer.Argument(help="Check that a record agrees with its bits and digests.")] = None,
+    record: Annotated[
+        Path | None, typer.Argument(help="Record to check: that it agrees with its bits and digests.")
+    ] = None,
     run: Annotated[
         Path | None, typer.Option(help="Folder of the record's run: evaluate its checkpoint again and compare.")
     ] = None,
@@ -25,6 +28,24 @@ def verify(
     ] = False,
     runs: Annotated[
         Path | None, typer.Option(help="With --all: folder of runs; evaluate those again whose records are checked.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMIT",
+            help="With --all: refuse marks, maintainers and records that were changed since this commit of git, which "
+            "a submission may not do.",
+        ),
+    ] = None,
+    retrained: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the record's run, trained and evaluated again by a maintainer, who signs it."),
+    ] = None,
+    maintainer: Annotated[
+        str | None, typer.Option(help="With --retrained: name of the maintainer in leaderboards/verifiers.toml.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="With --retrained: file of the maintainer's private ssh key.")
     ] = None,
     method: Annotated[
         str | None, typer.Option(help="Check that a method, given by name or file, keeps the contract.")
@@ -41,15 +62,27 @@ def verify(
         raise UsageError(
             "--keep writes that a checkpoint was evaluated again: give --run FOLDER, or --all --runs FOLDER"
         )
-    if (run is not None and record is None) or (runs is not None and not all_):
-        raise UsageError("--run FOLDER goes with a RECORD, and --runs FOLDER with --all")
+    if (run is not None and record is None) or ((runs is not None or since is not None) and not all_):
+        raise UsageError("--run FOLDER goes with a RECORD, and --runs FOLDER and --since COMMIT with --all")
+    signing = [option is not None for option in (retrained, maintainer, key)]
+    if any(signing) and (record is None or run is not None or not all(signing)):
+        raise UsageError("a signed statement takes RECORD --retrained FOLDER --maintainer NAME --key FILE")
     if method is not None:
         return verify_method(method, as_json)
     from ..system.hardware import choose_device
     from ..verification.record import keep_level, verify_record
 
     if record is None:
-        return verify_all(root, runs, keep, choose_device(device), data_dir, as_json)
+        return verify_all(root, runs, keep, since, choose_device(device), data_dir, as_json)
+    if retrained is not None and maintainer is not None and key is not None:
+        from ..records.results_folder import kept_level
+        from ..verification.retraining import state
+
+        verify_record(record, None, choose_device(device), data_dir)
+        statement = state(record, retrained, maintainer, key)
+        if as_json:
+            return show({"level": kept_level(record), "statement": str(statement)})
+        return typer.echo(f"{record}: level {kept_level(record)}, by {statement.name} and its signature")
     verdict = verify_record(record, run, choose_device(device), data_dir)
     if keep:
         keep_level(record, verdict)
@@ -60,39 +93,59 @@ def verify(
 
 
 def verify_all(
-    root: Path | None, runs: Path | None, keep: bool, device: "torch.device", data_dir: Path | None, as_json: bool
+    root: Path | None,
+    runs: Path | None,
+    keep: bool,
+    since: str | None,
+    device: "torch.device",
+    data_dir: Path | None,
+    as_json: bool,
 ) -> None:
     """Check level 1 of every record, then level 2 of those whose run is in ``runs`` and that have not kept it."""
     from ..errors import VerificationFailed
+    from ..records.record import Record
     from ..records.results_folder import find_root, record_files
     from ..verification.all_records import find_problems, reevaluate_all
+    from ..verification.plausibility import remarks
+    from ..verification.since import find_changes
     from .progress import Bar
 
-    root_folder = find_root(root)
-    problems = [(str(path.relative_to(root_folder)), text) for path, text in find_problems(root_folder, marks=not keep)]
-    checked = len(record_files(root_folder))
+    root_folder, kept = find_root(root), dict[Path, Record]()
+    found = list(find_problems(root_folder, marks=not keep, kept=kept))
+    found += find_changes(root_folder, since) if since is not None else []
+    problems = [(str(path.relative_to(root_folder)), text) for path, text in found]
+    marked = [(str(path.relative_to(root_folder)), text) for path, text in remarks(kept)]
+    records = record_files(root_folder)
     if as_json:
-        show({"records": checked, "problems": [{"record": path, "problem": text} for path, text in problems]})
+        entries = {
+            name: [{"record": path, name.removesuffix("s"): text} for path, text in said]
+            for name, said in (("problems", problems), ("remarks", marked))
+        }
+        show({"records": len(records), **entries})
     for path, text in () if as_json else problems:
-        typer.echo(f"{path}: {text}")
+        typer.echo(f"{printable(path)}: {text}")
+    for path, text in () if as_json else marked:
+        typer.echo(f"to look at: {printable(path)}: {text}")
     if problems:
-        raise VerificationFailed(f"{len({path for path, _ in problems})} of {checked} records do not hold")
+        bad = {path for path, _ in found}
+        wrong = f"{len(bad.intersection(records))} of {len(records)} records do not hold"
+        other = len(bad.difference(records))
+        raise VerificationFailed(f"{wrong}{f', nor {other} other files' if other else ''}")
     if runs is not None:
         with Bar("verifying", quiet=as_json) as bar:
             for record, verdict in reevaluate_all(root_folder, runs, keep, device, data_dir):
                 bar.say(f"{record.relative_to(root_folder)}: {sum(verdict.differing.values())} outcomes differ")
     if not as_json:
-        typer.echo(f"{checked} records: each agrees with its bits and digests and is where its board has it")
+        typer.echo(f"{len(records)} records: each agrees with its bits and digests and is where its board has it")
 
 
 def verify_method(method: str, as_json: bool) -> None:
     """Check the contract of a method and print each check. Raises :class:`VerificationFailed` when one fails."""
-    from .. import registry
     from ..errors import VerificationFailed
-    from ..verification.method import check_contract
+    from ..verification.isolated import check_isolated
     from . import tables
 
-    checks = check_contract(registry.method_class(method))
+    checks = check_isolated(method)
     if as_json:
         show({c.name: {"ok": c.ok, "detail": c.detail} for c in checks})
     else:
@@ -113,22 +166,18 @@ def submit(
 ) -> None:
     """Add a run's record, and its method if it is new, to a board; print the git commands to run next.
 
-    Everything is checked first, as a maintainer would check it; nothing is written unless all of it holds.
+    Everything is checked first, as a maintainer would check it, in a copy of the checkout that has nothing beside it;
+    nothing is written unless all of it holds.
     """
-    from ..leaderboard.pages import write_pages
     from ..records.results_folder import find_root
     from ..verification.submission import submit
 
     root_folder = find_root(root).resolve()
     submitted = submit(run, root_folder, board, label, data_dir)
-    pages = [
-        *submitted.files,
-        *(path for path in write_pages(root_folder, submitted.board) if path not in submitted.files),
-    ]
-    commands = submitted.commands(root_folder, pages)
+    files, commands = submitted.files, submitted.commands(root_folder)
     if as_json:
         return show(
-            {"board": submitted.board, "row": submitted.label, "files": [str(p) for p in pages], "commands": commands}
+            {"board": submitted.board, "row": submitted.label, "files": [str(p) for p in files], "commands": commands}
         )
-    typer.echo("\n".join(["written:", *(f"  {p.relative_to(root_folder)}" for p in pages), "now run:", *commands]))
+    typer.echo("\n".join(["written:", *(f"  {p.relative_to(root_folder)}" for p in files), "now run:", *commands]))
     typer.echo("and open a pull request: it is verified by catchup-bench verify --all and leaderboard check")

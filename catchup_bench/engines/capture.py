@@ -53,6 +53,9 @@ class Backend(Protocol):
         """
 
 
+MakeBackend = Callable[[torch.device], Backend]
+
+
 class CudaGraphs:
     """Captures with ``torch.cuda.graph``. All graphs share one pool of memory: one runs at a time, and none reads what
     another one left there."""

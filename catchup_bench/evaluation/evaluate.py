@@ -11,7 +11,7 @@ from torch import nn
 
 from .. import data
 from ..engines import choose_engine
-from ..engines.capture import MEMORY, CudaGraphs
+from ..engines.capture import MEMORY, CudaGraphs, MakeBackend
 from ..engines.graph_passes import Forward
 from ..errors import NothingSelected, OutOfTime, RunFailed, UsageError
 from ..records.outcomes import Measured, check_measured, lacking_in, read_outcomes, store_outcome
@@ -39,15 +39,18 @@ def evaluate(
     progress: Progress | None = None,
     engine: str = "auto",
     threads: int | None = None,
+    backend: MakeBackend | None = None,
 ) -> dict[str, Outcome]:
     """Evaluate what is missing of ``part`` of resolved ``suites``; return all outcomes of the model.
 
     Repeating is resuming, and the parts, evaluated anywhere, have the outcomes of the whole. ``engine`` is as for
-    :func:`choose_engine`, ``threads`` as for :func:`choose_threads`. Raises :class:`UsageError` when outcomes that are
-    there were measured on other weights or images, and :class:`OutOfTime` when ``progress`` asks to stop.
+    :func:`choose_engine`, ``threads`` as for :func:`choose_threads`; ``backend`` captures passes, by default CUDA does.
+    Raises :class:`UsageError` when outcomes that are there were measured on other weights or images, and
+    :class:`OutOfTime` when ``progress`` asks to stop.
     """
     progress = progress or NoProgress()
-    engine = choose_engine(engine, device)
+    engine = choose_engine(engine, device, captures=None if backend is None else True)
+    make = backend or CudaGraphs
     files = RunFolder(model.folder)
     todo = lacking_in(model.folder, suites, part)
     try:
@@ -64,7 +67,7 @@ def evaluate(
         device=device,
         batch_size=choose_batch_size(images),
         data_dir=data_dir or data.default_folder(),
-        captured=Forward(model.net, CudaGraphs(device), optional=engine == "auto") if captures(engine) else None,
+        captured=Forward(model.net, make(device), optional=engine == "auto") if captures(engine) else None,
         snapshots=model.snapshots,
     )
     now = Measured(weights=model.weights, images=images.digest())

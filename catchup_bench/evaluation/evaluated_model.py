@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from .. import data
-from ..data.normalisation import OF_DATASET, check_constants, constants_text, parse_constants
+from ..data.normalisation import OF_DATASET, check_constants, constants_text, named_constants, parse_constants
 from ..errors import UsageError
 from ..models import MODELS, StagedNet
-from ..runs.build import build, build_net, parameter_count
+from ..runs.build import build_net, evaluation_net, parameter_count
 from ..runs.checkpoint import describe_misfit, load_weights, num_classes, read_file, read_weights
 from ..runs.external import choose_state_dict, listed, rename
 from ..runs.folder import RunFolder, read_run
@@ -63,7 +63,7 @@ def trained_model(folder: Path, device: torch.device) -> EvaluatedModel:
     if not files.finished:
         raise UsageError(f"{folder} is not trained to its end: repeat its train command to finish it")
     tensors, _ = read_weights(files.weights)
-    net, _ = build(run, device, num_classes(tensors))
+    net = evaluation_net(run, device, num_classes(tensors))
     load_weights(net, tensors, files.weights)
     checkpoint = {"sha256": file_digest(files.weights), "epoch": run.recipe.epochs}
     kept = files.snapshots | {run.recipe.epochs: files.weights} if files.snapshots else {}
@@ -87,18 +87,17 @@ def model_of_weights(
     by_name, run = read_file(path)
     taken, others = choose_state_dict(by_name, choices.weights, path)
     tensors, stated, notes = by_name[taken], dict[str, Any](), []
-    if run is not None:
-        dataset = dataset or run.dataset.name
-        net, stated["run"] = _network_of_run(run, tensors, path, device), run.digest
-        constants, how = None, choices.normalise or ""
-        if choices.normalise is not None:
-            constants = parse_constants(choices.normalise, data.get(dataset))
-    elif model is None or dataset is None:
+    dataset = dataset or (None if run is None else run.dataset.name)
+    if dataset is None or (run is None and model is None):
         raise UsageError(f"{path} does not say what it is of: give --model and --dataset")
-    else:
+    wanted = None if choices.normalise is None else parse_constants(choices.normalise, data.get(dataset))
+    if run is not None:
+        net, stated["run"] = _network_of_run(run, tensors, path, device), run.digest
+        constants, how = wanted, choices.normalise or ""
+    elif model is not None:
         net, tensors = _external_network(model, dataset, tensors, path, device)
         stated |= {"model": model.model_dump()} | ({"weights": taken} if taken else {})
-        constants, how = _choose_constants(tensors, choices.normalise, dataset, path)
+        constants, how = (wanted, str(choices.normalise)) if wanted else _stored_constants(tensors, dataset, path)
     if constants is not None:
         stated |= _put_constants(tensors, constants, how)
         hint = "; --normalise gives others" if choices.normalise is None else ""
@@ -130,7 +129,7 @@ def _network_of_run(run: Run, tensors: dict[str, Tensor], path: Path, device: to
         raise UsageError(f"{path} holds less than a {run.model.label}, which it says it is")
     if run.method.file is not None:
         return build_net(run.model, run.dataset.name, device, 0, classes, run.recipe.normalise)
-    return build(run, device, classes)[0]
+    return evaluation_net(run, device, classes)
 
 
 def _external_network(
@@ -159,15 +158,11 @@ def _without_constants(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 Constants = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
-def _choose_constants(
-    tensors: Mapping[str, Tensor], wanted: str | None, dataset: str, path: Path
-) -> tuple[Constants, str]:
-    """Return the constants of normalisation, and whose they are: those ``wanted``, or the file's, or the dataset's."""
-    if wanted is not None:
-        return parse_constants(wanted, data.get(dataset)), wanted
+def _stored_constants(tensors: Mapping[str, Tensor], dataset: str, path: Path) -> tuple[Constants, str]:
+    """Return the constants of normalisation, and whose they are: the file's, or else the dataset's."""
     stored = [tensors[k] for k in ("mean", "std") if k in tensors]
     if not stored:
-        return parse_constants(OF_DATASET, data.get(dataset)), "the dataset's"
+        return named_constants(OF_DATASET, data.get(dataset)), "the dataset's"
     if len(stored) == 1:
         raise UsageError(f"{path} holds one of the constants mean and std without the other: give both by --normalise")
     if any(t.layout != torch.strided or t.device.type != "cpu" or t.is_complex() for t in stored):

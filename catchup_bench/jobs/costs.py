@@ -1,13 +1,14 @@
 """The cost of a board's methods, measured once they have been run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..boards import Board, Setup
-from ..boards.grid import jobs_of
+from ..boards.grid import Job
+from ..records.costs import read_costs
 from ..records.results_folder import cost_file
 from ..runs.run import ExternalNetwork, Run
-from ..system.files import read_json, write_json
+from ..system.files import write_json
 from .job import Workspace
 
 
@@ -37,27 +38,21 @@ def threads_of(run: Run | ExternalNetwork) -> int:
     return choose_threads(None, net, data.get(run.dataset.name).size, torch.device("cpu"))
 
 
-def known_costs(workspace: Workspace, setup: str) -> dict[str, float]:
-    """Return the measured cost of each row of a setup, relative to the baseline's; empty where there is no record."""
-    path = workspace.results / setup / "cost.json"
-    measured = read_json(path, "cost record").get("methods", {}) if path.exists() else {}
-    return {label: float(cost["ratio"]) for label, cost in measured.items()}
-
-
 def measure_costs(
     board: Board,
+    jobs: Iterable[Job],
     workspace: Workspace,
     tell: Callable[[str], None],
     measured: Callable[[Setup, dict[str, Run], Workspace], dict[str, Any]] = measure_cost,
 ) -> None:
-    """Measure the cost of the methods of a setup that have been run, unless all of them are measured."""
-    jobs = [job for job in jobs_of(board) if (workspace.results / job.path).exists()]
+    """Measure the cost of the methods of a setup that have been run, unless all of them are measured; ``jobs`` are all
+    of the board's."""
+    done = [job for job in jobs if (workspace.results / job.path).exists()]
     for setup in board.setups:
-        mine = [(j.label, j.run) for j in jobs if j.setup == setup.name]
+        mine = [(j.label, j.run) for j in done if j.setup == setup.name]
         runs = {label: run for label, run in mine if isinstance(run, Run) and run.seed == board.seeds[0]}
         path = cost_file(workspace.results, setup.name)
-        known = read_json(path, "cost record")["methods"] if path.exists() else {}
-        if "baseline" not in runs or runs.keys() <= known.keys():
+        if "baseline" not in runs or runs.keys() <= read_costs(path).methods.keys():
             continue
         tell(f"measuring the cost of {len(runs)} methods, interleaved")
         write_json(path, measured(setup, runs, workspace))

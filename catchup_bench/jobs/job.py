@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..boards import Board
 from ..boards.grid import Job
@@ -19,6 +19,9 @@ from ..runs.folder import RunFolder
 from ..runs.run import ExternalNetwork
 from ..system.files import read_json, write_json
 from ..system.progress import NoProgress, Progress
+
+if TYPE_CHECKING:
+    from ..suites import Suite
 
 
 @dataclass(frozen=True)
@@ -53,22 +56,25 @@ class BoardProgress(Protocol):
 def missing_jobs(board: Board, workspace: Workspace, jobs: Iterable[Job]) -> list[Job]:
     """Return those of ``jobs`` without a record of this protocol that has all conditions."""
     from ..boards.grid import job_digest
-    from ..records.record import as_json
+    from ..records.outcomes import lacking
     from ..suites import make_suites, resolve_suites
 
-    def complete(job: Job) -> bool:
+    def suites_of(job: Job) -> dict[str, "Suite"]:
+        """Return the suites of the job's setup, made once."""
+        if job.setup not in suites:
+            made = make_suites(job.suites, board.settings)
+            suites[job.setup] = resolve_suites(made, job.run.dataset.name, workspace.data_dir)
+        return suites[job.setup]
+
+    def is_missing(job: Job) -> bool:
         path = workspace.results / job.path
         if not path.exists():
-            return False
+            return True
         record = read_record(path)
-        suites = resolve_suites(make_suites(job.suites, board.settings), job.run.dataset.name, workspace.data_dir)
-        wanted = [(c, suite.protocol(c)) for suite in suites.values() for c in suite.conditions()]
-        have = record.outcomes
-        return job_digest(record) == job.run.digest and all(
-            c in have and have[c].protocol == as_json(p) for c, p in wanted
-        )
+        return job_digest(record) != job.run.digest or any(lacking(record.outcomes, suites_of(job)).values())
 
-    return [job for job in jobs if not complete(job)]
+    suites: dict[str, dict[str, Suite]] = {}
+    return [job for job in jobs if is_missing(job)]
 
 
 def command_of(name: str, recipe: str | None, job: Job) -> str:

@@ -25,8 +25,8 @@ MOST_WORKERS = 1024
 
 
 def work(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, until: float | None) -> float:
-    """Train and evaluate one job; return the seconds it took. Runs in a worker process, which ends in order when told
-    to. Raises :class:`OutOfTime` when the clock passes ``until``."""
+    """Train and evaluate one job; return the seconds it took. Runs in a worker process, which keeps the last epoch and
+    ends when a signal stops it. Raises :class:`OutOfTime` when the clock passes ``until``."""
     try:
         with stoppable():
             return do_job(job, settings, workspace, Deadline(until))
@@ -35,6 +35,7 @@ def work(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, un
 
 
 def _start_worker() -> None:
+    # no library does it: workers of loky 3.6 go on with their job when their parent is killed, as these would
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 
@@ -66,7 +67,9 @@ def run_locally(
             _settle(ledger, job, partial(do_job, job, board.settings, workspace, Deadline(until)))
             progress.advance(number)
     elif todo:
-        workers = min(count_workers(workers, workspace, todo), len(todo))
+        from ..system.hardware import cores
+
+        workers = min(count_workers(workers, workspace, todo, cores()), len(todo))
         with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
             try:
                 with sigint_held():
@@ -88,25 +91,34 @@ def parse_workers(text: str | None) -> int | Literal["auto"] | None:
     return int(text)
 
 
-def count_workers(wanted: int | Literal["auto"] | None, workspace: Workspace, todo: Sequence[Job]) -> int:
-    """Return how many runs to do side by side: as many as ``wanted``; by default as many as the cores of a CPU have
-    threads for, and one on a GPU; there, ``auto`` is as many as its free memory is estimated to hold."""
+def free_memory() -> int:
+    """Return the free bytes of the GPU."""
+    import torch
+
+    return torch.cuda.mem_get_info()[0]
+
+
+def count_workers(
+    wanted: int | Literal["auto"] | None,
+    workspace: Workspace,
+    todo: Sequence[Job],
+    cores: int,
+    free: Callable[[], int] = free_memory,
+) -> int:
+    """Return how many runs to do side by side: as many as ``wanted``; by default as many as the ``cores`` of a CPU have
+    threads for, and one on a GPU; there, ``auto`` is as many as its ``free`` memory is estimated to hold."""
     if isinstance(wanted, int):
         return wanted
     if workspace.device != "cuda":
-        from ..system.hardware import cores
         from .costs import threads_of
 
         different = {str(job.run.model): job.run for job in todo}.values()
-        return max(1, cores() // (workspace.threads or max(threads_of(run) for run in different)))
+        return max(1, cores // (workspace.threads or max(threads_of(run) for run in different)))
     if wanted is None:
         return 1
-    import torch
-
     from .memory import side_by_side
 
-    runs = [job.run for job in todo if isinstance(job.run, Run)]
-    return side_by_side(runs, torch.cuda.mem_get_info()[0], workspace.data_dir)
+    return side_by_side([job.run for job in todo if isinstance(job.run, Run)], free(), cores, workspace.data_dir)
 
 
 def stop_workers(seconds: float = 30.0) -> None:
@@ -128,7 +140,9 @@ def _gather(futures: dict[Future[float], Job], ledger: Ledger) -> None:
         for future in done:
             _settle(ledger, futures[future], future.result)
         done_share += len(done)
-        ledger.progress.advance(done_share + sum(share_done(runs, futures[f]) for f in pending))
+        shares = {futures[f].name: share_done(runs, futures[f]) for f in pending}
+        ledger.progress.running({name: (doing(share), share) for name, share in shares.items() if share})
+        ledger.progress.advance(done_share + sum(shares.values()))
 
 
 def _settle(ledger: Ledger, job: Job, result: Callable[[], float]) -> None:
@@ -143,10 +157,19 @@ def _settle(ledger: Ledger, job: Job, result: Callable[[], float]) -> None:
         ledger.finished(job, collect_record(ledger.workspace.runs / job.run.folder), seconds)
 
 
+TRAINING = 0.9
+"""Share of a job that is over when its training is."""
+
+
+def doing(share: float) -> str:
+    """Return what a job does when this share of it is done."""
+    return "training" if share < TRAINING else "evaluating"
+
+
 def share_done(runs: Path, job: Job) -> float:
     """Return how much of a job is done, from its growing metrics file; evaluation counts as its last tenth."""
     try:
         lines = RunFolder(runs / job.run.folder).metrics.read_bytes().count(b"\n")
     except OSError:
         return 0.0
-    return 0.9 * min(1.0, lines / job.run.recipe.epochs) if isinstance(job.run, Run) else 0.0
+    return TRAINING * min(1.0, lines / job.run.recipe.epochs) if isinstance(job.run, Run) else 0.0

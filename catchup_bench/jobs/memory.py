@@ -11,7 +11,7 @@ from .. import data
 from ..evaluation.evaluate import choose_batch_size
 from ..runs.build import build_net
 from ..runs.run import Run
-from ..system.hardware import autocast, cores
+from ..system.hardware import autocast
 
 CONTEXT = 600 * 2**20
 """Bytes of a process on the device before its first tensor: the driver's context and the libraries' kernels."""
@@ -67,10 +67,11 @@ def kept(net: torch.nn.Module, size: int, precision: str) -> float:
     return (totals[1] - totals[0]) / 2
 
 
-def side_by_side(runs: Iterable[Run], free: int, data_dir: Path | None = None) -> int:
-    """Return how many of ``runs`` fit into ``free`` bytes at once: at least 1, at most one for each core."""
+def side_by_side(runs: Iterable[Run], free: int, cores: int, data_dir: Path | None = None) -> int:
+    """Return how many of ``runs`` fit into ``free`` bytes at once: at least 1, at most one for each of the
+    ``cores``."""
     different = {
         (run.model, run.dataset, run.recipe.batch_size, run.recipe.pad, run.recipe.precision): run for run in runs
     }
     most = max((estimate(run, resident_bytes(run, data_dir)) for run in different.values()), default=CONTEXT)
-    return max(1, min(cores(), int(SHARE * free / most)))
+    return max(1, min(cores, int(SHARE * free / most)))

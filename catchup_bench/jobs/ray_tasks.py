@@ -112,7 +112,7 @@ def run_task(
     """Train and evaluate one job, as a task on the node where this runs."""
     where = socket.gethostname()
     epochs = job.run.recipe.epochs if isinstance(job.run, Run) else 1
-    deadline = ReportingDeadline(until, epochs, lambda share: display.tell.remote(name_of(job), where, share))
+    deadline = ReportingDeadline(until, epochs, lambda share: display.tell.remote(job.name, where, share))
     deadline.tell(0.0)
     try:
         environment.enter(cpus)
@@ -124,23 +124,24 @@ def run_task(
         return TaskResult(problem=f"{err} (on {where})", failure=training_failure(workspace, job))
 
 
-def retry_while_busy(do: Callable[[], float], deadline: Deadline) -> float:
-    """Call ``do``, again and again while a process that may be dying still holds the run's lock."""
-    patience = time.monotonic() + LOCK_PATIENCE
+def retry_while_busy(
+    do: Callable[[], float],
+    deadline: Deadline,
+    patience: float = LOCK_PATIENCE,
+    sleep: Callable[[float], object] = time.sleep,
+) -> float:
+    """Call ``do``, again and again for ``patience`` seconds while a process that may be dying still holds the run's
+    lock."""
+    latest = time.monotonic() + patience
     while True:
         try:
             return do()
         except Busy:
-            if time.monotonic() >= patience:
+            if time.monotonic() >= latest:
                 raise
         if deadline.should_stop():
             raise OutOfTime("the time is over")
-        time.sleep(1.0)
-
-
-def name_of(job: Job) -> str:
-    """Return the name of a job as the display shows it."""
-    return f"{job.setup} {job.label} seed {job.run.seed}"
+        sleep(1.0)
 
 
 def run_on_ray(
@@ -151,9 +152,11 @@ def run_on_ray(
     cluster: Cluster,
     progress: BoardProgress,
     until: float | None = None,
+    remote: Workspace | None = None,
 ) -> list[Job]:
     """Run jobs as :func:`.local.run_locally` does, on the cluster that is connected. A run whose worker or node is lost
-    is given to another one, :data:`TRIES` times."""
+    is given to another one, :data:`TRIES` times. ``remote`` is the workspace as a worker sees it, by default that of
+    :func:`remote_workspace`."""
     import ray
 
     progress.start(len(todo))
@@ -167,14 +170,14 @@ def run_on_ray(
     )
     display = ray.remote(num_cpus=0)(ProgressActor).options(scheduling_strategy=here).remote()
     task = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=0)(run_task)
-    remote, environment = remote_workspace(workspace, cluster), WorkerEnvironment()
+    remote, environment = remote or remote_workspace(workspace, cluster), WorkerEnvironment()
 
     def submit(job: Job) -> Any:
-        return task.options(name=name_of(job)).remote(
+        return task.options(name=job.name).remote(
             job, board.settings, remote, until, cluster.cpus, environment, display
         )
 
-    tries = {name_of(job): 1 for job in todo}
+    tries = {job.name: 1 for job in todo}
     pending = {submit(job): job for job in todo}
     try:
         while pending:
@@ -188,22 +191,22 @@ def run_on_ray(
                 except ray.exceptions.RayTaskError as err:  # a defect, or a node without this package
                     ledger.fail(job, first_line(err.cause), None)
                 except ray.exceptions.RayError as err:
-                    if tries[name_of(job)] == TRIES:
+                    if tries[job.name] == TRIES:
                         ledger.fail(job, f"its worker was lost {TRIES} times, at last: {first_line(err)}", None)
                         continue
-                    tries[name_of(job)] += 1
-                    display.forget.remote(name_of(job))  # it waits now, and can be cancelled when the time is over
-                    progress.say(f"{name_of(job)}: its worker was lost ({type(err).__name__}); another one gets it")
+                    tries[job.name] += 1
+                    display.forget.remote(job.name)  # it waits now, and can be cancelled when the time is over
+                    progress.say(f"{job.name}: its worker was lost ({type(err).__name__}); another one gets it")
                     pending[submit(job)] = job
             rows = {
                 name: row
                 for name, row in read_progress(display).items()
-                if name in {name_of(job) for job in pending.values()}
+                if name in {job.name for job in pending.values()}
             }
             progress.running(rows)
             progress.advance(len(todo) - len(pending) + sum(share for _, share in rows.values()))
             if until is not None and time.time() > until + GRACE:
-                for ref in [ref for ref, job in pending.items() if name_of(job) not in rows]:
+                for ref in [ref for ref, job in pending.items() if job.name not in rows]:
                     ray.cancel(ref)  # it waits for a node that has room; the others end by themselves
             time.sleep(POLL_SECONDS)  # signals arrive here as they are; Ray's own waiting would hide which one it was
     except BaseException:

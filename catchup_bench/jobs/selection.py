@@ -36,6 +36,9 @@ class Selection:
         return chosen[self.share.number - 1 :: self.share.of]
 
 
+ALL = Selection()
+
+
 def parse(board: Board, words: Sequence[str], share: str = "1/1") -> Selection:
     """Parse words such as ``method=catchup,baseline`` and ``seed=0``, and a share ``i/n``.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from .. import boards
 from ..boards import Column
 from ..records.attack_checks import LEGEND
+from ..system.text import markdown as escaped
 from . import claims, findings, schedule
 from .table import Row, Table, best_tier, record_count
 from .wording import BESIDE, column_header, how_to_read, paper_columns, paper_notes, paper_table, row_texts, setup_texts
@@ -121,7 +122,7 @@ def protocol_section(t: Table) -> list[str]:
         "## Protocol",
         "",
         *lines,
-        *[f"- {name}: {'; '.join(values)}" for name, values in t.facts.items() if values],
+        *[f"- {name}: {'; '.join(map(escaped, values))}" for name, values in t.facts.items() if values],
     ]
 
 
@@ -157,6 +158,6 @@ def index_section(tables: Mapping[str, Table]) -> str:
 def index_line(name: str, t: Table) -> str:
     """Return a board's line of the index."""
     best = ", ".join(row.label for row in best_tier(t)) or "no tiers"
-    hardware = "; ".join(t.facts["device"])
+    hardware = "; ".join(map(escaped, t.facts["device"]))
     shown = [f"[{t.board.title}]({name}.md)", t.board.question, best, str(record_count(t)), hardware]
-    return f"| {' | '.join(text.replace('|', '&#124;') for text in shown)} |"
+    return table_line([text.replace("|", "&#124;") for text in shown])

@@ -10,7 +10,9 @@ from typing import Any
 from ..bounds import bounded_fields
 from ..errors import UsageError
 from ..method_files import Outline, outline
-from ..system.files import read_json
+from ..records.costs import read_costs
+from ..records.results_folder import cost_files
+from ..system.text import markdown
 
 LABELS = {
     "Defaults": "Source of the defaults",
@@ -113,16 +115,11 @@ def paper_link(paper: str) -> str:
 def measured_costs(root: Path) -> dict[str, list[str]]:
     """Return what each row of the boards costs, with the board, its network and the machine."""
     found: dict[str, list[str]] = {}
-    results = root / "leaderboards" / "results"
-    for path in sorted(results.glob("*/*/cost.json")):
-        board, setup = path.relative_to(results).parts[:2]
-        measured = read_json(path, "cost")
-        try:
-            device = plain(str(measured["provenance"]["device"]))
-            ratios = {name: float(cost["ratio"]) for name, cost in measured["methods"].items()}
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise UsageError(f"{path} holds no costs of methods: measure them again with catchup-bench bench") from None
+    for path in cost_files(root):
+        measured = read_costs(path)
+        board, setup = path.parts[-3:-1]
+        device = markdown(measured.provenance.get("device", "another machine"))
         where = f"[{board}](../leaderboards/{board}.md), {setup}, on {device}"
-        for name, ratio in ratios.items():
+        for name, ratio in measured.ratios.items():
             found.setdefault(name, []).append(f"{ratio:.2f} ({where})")
     return found

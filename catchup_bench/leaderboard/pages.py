@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from .. import boards
-from ..boards import record_name
+from ..boards import Board
 from ..errors import NothingSelected
 from ..records.results_folder import board_folder, pages_folder, results_folder
 from ..system.files import write_text
@@ -17,10 +17,9 @@ from .table import Table, make_table
 
 @dataclass(frozen=True)
 class Pages:
-    """The ``tables`` by the names of their pages, and the text of every generated file."""
+    """The text of every generated file below ``root``."""
 
     root: Path
-    tables: Mapping[str, Table]
     files: Mapping[Path, str]
 
     def write(self) -> list[Path]:
@@ -38,6 +37,11 @@ class Pages:
         ]
 
 
+def tables_of(root: Path, board: Board | None) -> dict[str, Table]:
+    """Return the table of ``board`` by its name, or those of all boards that have records."""
+    return published_tables(root) if board is None else {board.name: make_table(board, board_folder(root, board.name))}
+
+
 def published_tables(root: Path, made: Mapping[str, Table] = MappingProxyType({})) -> dict[str, Table]:
     """Return the tables of all boards that have records; those in ``made`` are not made again.
 
@@ -50,17 +54,10 @@ def published_tables(root: Path, made: Mapping[str, Table] = MappingProxyType({}
     return {name: made.get(name) or make_table(boards.load(name), board_folder(root, name)) for name in held}
 
 
-def make_pages(root: Path, only: str | None = None, recipe: str | None = None) -> Pages:
-    """Return every generated file of the leaderboards in ``root``, as the records give it, each table made once.
-
-    ``only`` is the name of one board, whose page, excerpt and line in the index these are then.
-    """
+def make_pages(root: Path, tables: Mapping[str, Table]) -> Pages:
+    """Return the generated files in ``root`` that ``tables`` are shown in: their pages, the excerpts in the README, the
+    index and the page of the methods."""
     folder = pages_folder(root)
-    if only is None:
-        tables = published_tables(root)
-    else:
-        name = record_name(only, recipe)
-        tables = {name: make_table(boards.load(only, recipe), board_folder(root, name))}
     files = {folder / f"{name}.md": board_page(name, t) for name, t in tables.items()}
     readme, index = root / "README.md", folder / "README.md"
     if readme.exists():
@@ -69,18 +66,18 @@ def make_pages(root: Path, only: str | None = None, recipe: str | None = None) -
             text = between(text, f"board: {name}", excerpt(name, t))
         files[readme] = text
     if index.exists():
-        every = published_tables(root, tables) if only is not None else tables
-        files[index] = between(index.read_text(encoding="utf-8"), "boards", index_section(every))
+        every = index_section(published_tables(root, tables))
+        files[index] = between(index.read_text(encoding="utf-8"), "boards", every)
     if (root / "methods").is_dir():
         files[root / "methods" / "README.md"] = methods_page(root)
-    return Pages(root, tables, files)
+    return Pages(root, files)
 
 
-def write_pages(root: Path, only: str | None = None, recipe: str | None = None) -> list[Path]:
-    """Write the files of :func:`make_pages`, and return their paths."""
-    return make_pages(root, only, recipe).write()
+def write_pages(root: Path, board: Board | None = None) -> list[Path]:
+    """Write the files that show ``board``, or all boards with records, and return their paths."""
+    return make_pages(root, tables_of(root, board)).write()
 
 
-def stale_pages(root: Path, only: str | None = None, recipe: str | None = None) -> list[str]:
-    """Return the generated files that are not what the records give."""
-    return make_pages(root, only, recipe).stale()
+def stale_pages(root: Path, board: Board | None = None) -> list[str]:
+    """Return the files of :func:`write_pages` that are not what the records give."""
+    return make_pages(root, tables_of(root, board)).stale()

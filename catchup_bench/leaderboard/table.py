@@ -1,6 +1,5 @@
 """Compute the rows of a leaderboard from a board and its records: a pure function, without torch and a clock."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -9,31 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from ..boards import BY_IMAGE, Board, Column
-from ..boards.grid import job_digest, jobs_of
 from ..boards.metrics import METRICS
-from ..errors import UsageError, VerificationFailed
+from ..errors import VerificationFailed
 from ..records.attack_checks import suspicions
-from ..records.record import Outcome, Record, read_record
-from ..records.results_folder import (
-    cost_file,
-    failures_of_board,
-    kept_level,
-    record_of_failure,
-    record_path,
-    record_place,
-    records_of_board,
-)
-from ..system.files import read_json
+from ..records.record import Outcome, Record
+from ..records.results_folder import record_path
+from ..system.text import printable
 from . import statistics
 from .points import CurveKind, Points, mean_curves
+from .results import Records, Results, read_results
 from .statistics import AgainstBaseline, Images, Ranking, Scores, Summary, WeightedError
 from .values import Key, value_of_column, value_scores
 
 BASELINE = "baseline"
 """Label of the row that the others are compared with."""
-
-Records = dict[str, dict[str, dict[int, Record]]]
-"""Label → setup → seed → record."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +79,22 @@ def make_table(board: Board, folder: Path) -> Table:
 
     Raises :class:`VerificationFailed` for a record that contradicts itself or is of other test images than the rest.
     """
-    expected = {job.path: job.run.digest for job in jobs_of(board)}
-    records = read_board_records(expected, folder)
+    return compute_table(board, read_results(board, folder))
+
+
+def compute_table(board: Board, results: Results) -> Table:
+    """Return the table that ``results`` give. Raises :class:`VerificationFailed` for a record that is of other test
+    images than the rest."""
+    records = results.records
     check_same_images(records)
     images = images_of(records)
     values: dict[str, dict[str, Summary]] = {}
     rankings: dict[str, Ranking] = {}
     against: dict[str, AgainstBaseline] = {}
     schedule: dict[str, dict[str, AgainstBaseline]] = {}
+    weights_of = {column.name: board.weights(column) for column in board.columns}
     for column in board.columns:
-        weights = board.weights(column)
+        weights = weights_of[column.name]
         seeds = {label: complete_seeds(board, setups, weights) for label, setups in records.items()}
         chosen = {label: [outcomes_of(records[label], s, weights) for s in seeds[label]] for label in records}
         chosen = {label: outcomes for label, outcomes in chosen.items() if outcomes}
@@ -122,14 +116,13 @@ def make_table(board: Board, folder: Path) -> Table:
         for label, outcomes in chosen.items():
             summary = statistics.summarize(column_values(column, weights, mean, outcomes))
             values.setdefault(label, {})[column.name] = summary
-    ranking, costs, failed = rankings.get(board.rank), read_costs(board, folder), failures(expected, folder)
-    needed = {c.name: frozenset(board.weights(c)) for c in board.columns}
+    ranking = rankings.get(board.rank)
     rows = []
     for entry in board.rows:
         label, setups = entry.row, records.get(entry.row, {})
         own = values.get(label, {})
         placed = ranking is not None and label in ranking.rank
-        paths = record_paths(folder, label, setups)
+        paths = [record_path(Path(), setup, label, seed) for setup, seeds in setups.items() for seed in sorted(seeds)]
         rows.append(
             Row(
                 label,
@@ -138,32 +131,17 @@ def make_table(board: Board, folder: Path) -> Table:
                 tier=ranking.tier[label] if ranking and placed else "",
                 rank=ranking.rank[label] if ranking and placed else None,
                 against=against.get(label),
-                cost=costs.get(label) if own else None,
-                state=min(map(kept_level, paths), default=0),
-                doubts=doubted(needed, setups) if own else {},
+                cost=results.costs.get(label) if own else None,
+                state=min((results.levels[path] for path in paths), default=0),
+                doubts=doubted(weights_of, setups) if own else {},
                 loaded=entry in board.loaded,
-                failed=failed[label],
-                records=tuple(path.relative_to(folder).as_posix() for path in paths),
+                failed=results.failed[label],
+                records=tuple(path.as_posix() for path in paths),
             )
         )
     used = [r for setups in records.values() for seeds in setups.values() for r in seeds.values()]
     curves = mean_curves(records)
     return Table(board, sorted(rows, key=partial(sort_key, board)), rankings, facts(used), schedule, curves)
-
-
-def read_board_records(expected: Mapping[Path, str], folder: Path) -> Records:
-    """Read and check the records in a board's ``folder``, each once.
-
-    ``expected`` maps the places of the board's grid to digests of runs: a record of another protocol is left out.
-    Raises :class:`VerificationFailed` for one that contradicts itself.
-    """
-    records: Records = {}
-    for path in records_of_board(folder):
-        record = read_record(path)
-        if expected.get(path.relative_to(folder)) == job_digest(record):
-            place = record_place(folder, path)
-            records.setdefault(place.label, {}).setdefault(place.setup, {})[record.source.seed] = record
-    return records
 
 
 def check_same_images(records: Records) -> None:
@@ -241,23 +219,6 @@ def column_values(
     return errors if column.metric == "error" else [100 - error for error in errors]
 
 
-def record_paths(folder: Path, label: str, setups: Mapping[str, Iterable[int]]) -> list[Path]:
-    """Return the paths of the records of a row, by setup and seed."""
-    return [record_path(folder, setup, label, seed) for setup, seeds in setups.items() for seed in sorted(seeds)]
-
-
-def failures(expected: Mapping[Path, str], folder: Path) -> Counter[str]:
-    """Count the failed trainings per label, in the board's own protocol and without a record."""
-    counts: Counter[str] = Counter()
-    for path in failures_of_board(folder):
-        record = record_of_failure(path)
-        failure = read_json(path, "failure")
-        digest = failure.get("digest") if isinstance(failure, dict) else None
-        if digest is not None and expected.get(record.relative_to(folder)) == digest and not record.exists():
-            counts[record_place(folder, record).label] += 1
-    return counts
-
-
 def sort_key(board: Board, row: Row) -> tuple[bool, bool, Fraction, float, str]:
     """Order rows best first by the ranking column, then what has only other columns, then what was not run."""
     value = row.values[board.rank].mean if board.rank in row.values else Fraction(0)
@@ -280,32 +241,20 @@ def doubted(needed: Mapping[str, Iterable[Key]], setups: Mapping[str, Mapping[in
     return reasons_of
 
 
-def read_costs(board: Board, folder: Path) -> dict[str, float]:
-    """Return the relative step time per label, of the first setup that has been measured."""
-    for setup in board.setups:
-        path = cost_file(folder, setup.name)
-        if path.exists():
-            try:
-                measured: dict[str, Any] = read_json(path, "cost record")["methods"]
-                return {label: float(m["ratio"]) for label, m in measured.items()}
-            except (KeyError, TypeError, ValueError, AttributeError):
-                raise UsageError(f"{path} is not a cost record: delete it, and the board measures again") from None
-    return {}
-
-
 def facts(records: Iterable[Record]) -> dict[str, list[str]]:
     """Return the hardware, threads, engines, precisions and versions of the runs that were trained here.
 
     Records from before there were engines name none, and are of the eager one.
     """
     own = [r.training for r in records if r.training]
-    return {
-        "device": sorted({str(t.get("device")) for t in own}),
-        "threads": sorted({str(t["threads"]) for t in own if "threads" in t}),
-        "engine": sorted({str(t.get("engine", "eager")) for t in own}),
-        "precision": sorted({str(t.get("precision")) for t in own}),
-        "torch": sorted({str(t.get("versions", {}).get("torch")) for t in own}),
+    values = {
+        "device": {t.get("device") for t in own},
+        "threads": {t["threads"] for t in own if "threads" in t},
+        "engine": {t.get("engine", "eager") for t in own},
+        "precision": {t.get("precision") for t in own},
+        "torch": {t.get("versions", {}).get("torch") for t in own},
     }
+    return {name: sorted(map(printable, given)) for name, given in values.items()}
 
 
 def record_count(t: Table) -> int:

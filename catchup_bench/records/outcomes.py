@@ -123,26 +123,31 @@ def collect_record(folder: Path) -> Record:
     for s in stored.values():
         if s.provenance not in evaluated:
             evaluated.append(s.provenance)
-    return Record(
-        run=source if isinstance(source, Run) else None,
-        loaded=source if isinstance(source, ExternalNetwork) else None,
-        digest=source.digest,
-        checkpoint=evaluation["checkpoint"],
-        test_sha256=evaluation["test_sha256"],
-        training={**read_json(files.training, "training summary"), **training_curve(folder)} if of_run else {},
-        evaluated=evaluated,
-        outcomes={
-            name: s.outcome.model_copy(update={"provenance": evaluated.index(s.provenance)})
-            for name, s in stored.items()
-        },
-    )
+    try:
+        return Record(
+            run=source if isinstance(source, Run) else None,
+            loaded=source if isinstance(source, ExternalNetwork) else None,
+            digest=source.digest,
+            checkpoint=evaluation["checkpoint"],
+            test_sha256=evaluation["test_sha256"],
+            training=training_facts(folder) if of_run else {},
+            evaluated=evaluated,
+            outcomes={
+                name: s.outcome.model_copy(update={"provenance": evaluated.index(s.provenance)})
+                for name, s in stored.items()
+            },
+        )
+    except ValidationError as err:
+        raise UsageError(f"{folder} gives no record: {one_line(err)}") from None
 
 
-def training_curve(folder: Path) -> dict[str, Any]:
-    """Return what a record keeps of the metrics of a run: epoch, loss and test error at every look at the latter."""
+def training_facts(folder: Path) -> Any:
+    """Return what a record keeps of a training: its summary, and as ``curve`` epoch, loss and test error at every look
+    at the latter."""
+    summary = read_json(RunFolder(folder).training, "training summary")
     looks = [line for line in read_metrics(folder) if "loss" in line and "test_error" in line]
     points = [[line["epoch"], float(f"{line['loss']:.5g}"), float(f"{line['test_error']:.5g}")] for line in looks]
-    return {"curve": points} if points else {}
+    return summary | {"curve": points} if points and isinstance(summary, dict) else summary
 
 
 def merge_outcomes(into: Path, others: Iterable[Path]) -> list[str]:

@@ -2,15 +2,17 @@
 
 import base64
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import UsageError, VerificationFailed, one_line
 from ..runs.run import ExternalNetwork, Run
-from ..system.files import read_json, write_text
+from ..system.files import read_json, write_bytes
+from ..system.text import printable
+from . import facts
 from .compact import as_text, compact, expand
 
 Bits = npt.NDArray[np.bool_]
@@ -44,13 +46,13 @@ class Outcome(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    suite: str
+    suite: facts.Word
     protocol: dict[str, Any]
     n: int = Field(ge=1)
     correct: int = Field(ge=0)
     bits: str
     values: dict[str, Any] = {}
-    provenance: int = 0
+    provenance: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -60,7 +62,8 @@ class Outcome(BaseModel):
             raise ValueError("values.index must be positions of test images")
         if "index" in self.values and not len(set(index)) == len(index) == self.n:
             raise ValueError(f"values.index must be the {self.n} images that the bits are of, each once")
-        if not isinstance(self.values.get("suspicious", []), list):
+        reasons = self.values.get("suspicious", [])
+        if not isinstance(reasons, list) or not all(isinstance(reason, str) for reason in reasons):
             raise ValueError("values.suspicious must be a list of reasons")
         if any(type(number) not in (int, float) or not abs(number) < 1e300 for number in (loss, eps)):
             raise ValueError("values.loss and protocol.eps must be numbers")
@@ -96,12 +99,12 @@ class Record(BaseModel):
     schema_version: Literal[1] = 1
     run: Run | None = None
     loaded: ExternalNetwork | None = None
-    digest: str
-    checkpoint: dict[str, Any]
-    test_sha256: str
-    training: dict[str, Any]
-    evaluated: list[dict[str, Any]]
-    outcomes: dict[str, Outcome]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+    checkpoint: Annotated[dict[str, Any], AfterValidator(facts.of(facts.Checkpoint))]
+    test_sha256: facts.Digest
+    training: Annotated[dict[str, Any], AfterValidator(facts.of(facts.Training))]
+    evaluated: list[Annotated[dict[str, Any], AfterValidator(facts.of(facts.Stamp))]]
+    outcomes: dict[facts.Word, Outcome]
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -141,7 +144,7 @@ def parse_record(values: Any, path: Path) -> Record:
     except ValidationError as err:
         raise UsageError(f"{path} is not a record: {one_line(err)}") from None
     except ValueError as err:
-        raise UsageError(f"{path} is not a record: {err}") from None
+        raise UsageError(f"{path} is not a record: {printable(err)}") from None
 
 
 def read_record(path: Path) -> Record:
@@ -152,13 +155,18 @@ def read_record(path: Path) -> Record:
     return record
 
 
-def write_record(record: Record, path: Path) -> None:
-    """Write ``record`` in its compact form, without the one of ``run`` and ``loaded`` that it lacks.
+def record_bytes(record: Record) -> bytes:
+    """Return ``record`` in its compact form, without the one of ``run`` and ``loaded`` that it lacks.
 
     Raises :class:`ValueError` when the bits of a condition are damaged.
     """
     absent = {name for name in ("run", "loaded") if getattr(record, name) is None}
-    write_text(path, as_text(compact(record.model_dump(mode="json", exclude=absent))))
+    return as_text(compact(record.model_dump(mode="json", exclude=absent))).encode()
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write ``record`` as :func:`record_bytes`."""
+    write_bytes(path, record_bytes(record))
 
 
 def as_json(value: Any) -> Any:

@@ -1,22 +1,29 @@
 """Own every path below ``leaderboards/``, and the marks of verification beside the records.
 
 A board's folder is ``leaderboards/results/<board>/``. Below it lie ``<setup>/<label>/seed<k>.json``, a record; beside
-that ``verified-seed<k>.json``, how far it was verified, and ``failed-seed<k>.json``, that its training failed; and
-``<setup>/cost.json``, the cost of the methods.
+that ``verified-seed<k>.json``, how far it was verified, maintainers' signed statements (see :mod:`.verifiers`), and
+``failed-seed<k>.json``, that its training failed; and ``<setup>/cost.json``, the cost of the methods.
 """
 
 import hashlib
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import NothingSelected, UsageError
-from ..system.files import file_digest, read_json
+from ..system.files import PART, file_digest, read_json
+from ..system.text import printable
+from .verifiers import maintainers_of, problems_of_statements
 
 VERIFIED, FAILED = "verified-", "failed-"
 """Prefixes of what lies beside a record, before the record's name."""
 
+COST = "cost.json"
 
-class RecordPlace(NamedTuple):
+
+class RecordLocation(NamedTuple):
     """Where a record lies in its board: the setup, the label of the row and the seed's file name."""
 
     setup: str
@@ -35,7 +42,7 @@ def results_folder(root: Path) -> Path:
 
 
 def board_folder(root: Path, board: str) -> Path:
-    """Return the folder of a board's records; ``board`` as in :func:`catchup_bench.boards.record_name`."""
+    """Return the folder of a board's records; ``board`` is its name."""
     return results_folder(root) / board
 
 
@@ -44,9 +51,9 @@ def record_path(folder: Path, setup: str, label: str, seed: int) -> Path:
     return folder / setup / label / f"seed{seed}.json"
 
 
-def record_place(folder: Path, record: Path) -> RecordPlace:
+def record_location(folder: Path, record: Path) -> RecordLocation:
     """Return where ``record`` lies in a board's ``folder``."""
-    return RecordPlace(*record.relative_to(folder).parts)
+    return RecordLocation(*record.relative_to(folder).parts)
 
 
 def records_of_board(folder: Path) -> list[Path]:
@@ -76,7 +83,12 @@ def mark_file(record: Path) -> Path:
 
 def cost_file(folder: Path, setup: str) -> Path:
     """Return the file in a board's ``folder`` with the cost of the methods of ``setup``."""
-    return folder / setup / "cost.json"
+    return folder / setup / COST
+
+
+def cost_files(root: Path) -> list[Path]:
+    """Return the cost files of all boards under ``root``, sorted."""
+    return sorted(results_folder(root).glob(f"*/*/{COST}"))
 
 
 def record_files(root: Path) -> list[Path]:
@@ -105,21 +117,79 @@ def report_file(record: Path) -> Path:
     return record.with_suffix(".html")
 
 
-def kept_level(record: Path) -> int:
-    """Return the level that ``verify --keep`` wrote beside ``record``, or 1 when it has other bytes by now."""
+def leaderboards_of(record: Path) -> Path:
+    """Return the folder ``leaderboards`` that ``record`` lies in."""
+    return record.parents[4] if len(record.parents) > 4 else record.parent
+
+
+def read_mark(record: Path) -> dict[str, Any]:
+    """Return what ``verify --keep`` wrote beside ``record``; empty where it wrote nothing."""
     path = mark_file(record)
     mark = read_json(path, "verification") if path.exists() else {}
-    if not isinstance(mark, dict):
-        return 1
-    level = mark.get("level")
-    same = mark.get("record_sha256") == hashlib.sha256(record.read_bytes()).hexdigest()
-    return int(level) if same and level in (1, 2, 3, 4) else 1
+    return mark if isinstance(mark, dict) else {}
+
+
+def kept_level(record: Path) -> int:
+    """Return the level of verification of ``record``: 2 when ``verify --keep`` marked it as its bytes are now, 3 and 4
+    when one or several maintainers signed that they trained it again, else 1."""
+    if signed := maintainers_of(record, leaderboards_of(record)):
+        return min(2 + len(signed), 4)
+    mark = read_mark(record)
+    same = mark.get("record_sha256") == hashlib.sha256(record.read_bytes()).hexdigest() if mark else False
+    return 2 if same and mark.get("level") == 2 else 1
 
 
 def changed_since_marked(record: Path) -> list[str]:
-    """Return what to say when the mark beside ``record`` is of other bytes than it has now; empty when it is not."""
-    path = mark_file(record)
-    mark = read_json(path, "verification") if path.exists() else {}
-    if not path.exists() or (isinstance(mark, dict) and mark.get("record_sha256") == file_digest(record)):
-        return []
-    return [f"it was changed after {path.name} was written: verify it with --run FOLDER --keep, or delete that file"]
+    """Return what is wrong with the marks beside ``record``: they are of other bytes than it has now, or say a level
+    that only a signed statement gives; empty when nothing is."""
+    path, problems = mark_file(record), list(problems_of_statements(record, leaderboards_of(record)))
+    if not path.exists():
+        return problems
+    mark = read_mark(record)
+    if mark.get("record_sha256") != file_digest(record):
+        problems.append(
+            f"it was changed after {path.name} was written: verify it with --run FOLDER --keep, or delete that file"
+        )
+    elif type(level := mark.get("level")) is not int or level not in (1, 2):
+        problems.append(
+            f"{path.name} says level {printable(level)}: levels above 2 come from maintainers' signed statements"
+        )
+    return problems
+
+
+def strays(root: Path) -> Iterator[tuple[Path, str]]:
+    """Yield what lies below ``leaderboards/`` and does not belong there, with what it is: links, files that nothing
+    wrote, marks of no record and pages of no board."""
+    top = pages_folder(root)
+    pages = {f"{p.parents[2].name}.md" for p in results_folder(root).glob("*/*/*/seed*.json")}
+    for folder, folders, files in os.walk(top):
+        for name in sorted([*folders, *files]):
+            path = Path(folder, name)
+            if path.is_symlink():
+                yield path, "it is a link: files of the leaderboards are whole"
+            elif (
+                name in files and not (name.startswith(".") and name.endswith(PART)) and not _belongs(path, top, pages)
+            ):
+                what = "page of no board with records" if path.parent == top and path.suffix == ".md" else "stray file"
+                yield path, f"it is a {what}: delete it"
+
+
+def _belongs(path: Path, top: Path, pages: set[str]) -> bool:
+    parts = path.relative_to(top).parts
+    if len(parts) == 1:
+        return parts[0] in {"README.md", "index.html", "verifiers.toml", ".gitattributes", *pages}
+    if len(parts) == 4:
+        return parts[0] == "results" and parts[3] == COST
+    if len(parts) != 5 or parts[0] != "results":
+        return False
+    kind = BESIDE.fullmatch(parts[4])
+    if kind is None:
+        return False
+    of = kind["record"] or kind["signed"]
+    return not parts[4].startswith(VERIFIED) or path.with_name(f"{of}.json").is_file()
+
+
+BESIDE = re.compile(
+    r"(?:verified-|failed-)?(?P<record>seed[0-9]{1,10})\.json|verified-(?P<signed>seed[0-9]{1,10})\.[a-z0-9_-]+\.json(\.sig)?"
+)
+"""Names of the files in the folder of a row."""

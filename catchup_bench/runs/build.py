@@ -9,9 +9,11 @@ from ..data.normalisation import OF_DATASET, named_constants
 from ..errors import Changed, UsageError, pick
 from ..method import Method
 from ..models import MODELS, StagedNet
+from ..models.branches import put_plain_branches
 from ..plugins import complete_options
 from ..seeds import derive
 from ..system.files import file_digest
+from ..system.text import printable
 from .run import ModelSpec, Run
 
 
@@ -86,3 +88,19 @@ def build(run: Run, device: torch.device, num_classes: int | None = None) -> tup
     except ValueError as err:
         raise UsageError(f"{run.method.name} with {run.model.name}: {err}") from None
     return net.to(device, memory_format=torch.channels_last), method  # type: ignore[call-overload]
+
+
+def evaluation_net(run: Run, device: torch.device, num_classes: int | None = None) -> StagedNet:
+    """Return the network of a trained run, without its weights, as it is evaluated: the plain one, so that no code of a
+    method sees a test image. Where a method of the level ``network`` has put something on the residual branches, it has
+    what that computes in eval mode. Raises as :func:`check_method_file`, and :class:`UsageError` for more than that.
+    """
+    check_method_file(run)
+    plain = build_net(run.model, run.dataset.name, device, run.seed, num_classes, run.recipe.normalise)
+    if registry.method_outline(run.method.file or run.method.name).level == "network":
+        bound, _ = build(run, torch.device("cpu"), num_classes)
+        try:
+            put_plain_branches(plain, bound)
+        except Exception as err:  # of a module that may be anyone's
+            raise UsageError(f"{run.method.name} cannot be evaluated: {printable(err)}") from None
+    return plain.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -12,7 +12,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from ..system.files import shallow, write_bytes
+from ..system.files import parse_json, write_bytes
 from .external import listed, load, read_state_dicts, state_dicts
 from .run import Run, parse_run
 
@@ -65,6 +65,17 @@ def read_file(path: Path) -> tuple[dict[str, dict[str, Tensor]], Run | None]:
     return {"": tensors}, parse_run(_card(card, path).get("run"), path)
 
 
+def read_card(path: Path) -> dict[str, Any]:
+    """Return the card in the header of a file that we wrote: its run and epoch. Raises :class:`UsageError` where there
+    is none."""
+    try:
+        with safe_open(path, framework="pt") as f:
+            card = (f.metadata() or {}).get(CARD, "")
+    except Exception:
+        raise UsageError(f"{path} is not a whole safetensors file") from None
+    return _card(card, path)
+
+
 def num_classes(tensors: dict[str, Tensor]) -> int | None:
     """Return how many classes these weights know, which are fewer than the dataset's where a part of it was trained on;
     ``None`` when the head is not that of our networks."""
@@ -74,7 +85,7 @@ def num_classes(tensors: dict[str, Tensor]) -> int | None:
 
 def _card(text: str, path: Path) -> dict[str, Any]:
     try:
-        card = shallow(json.loads(text))
+        card = parse_json(text)
     except (ValueError, RecursionError):
         card = None
     if not isinstance(card, dict):

@@ -8,19 +8,21 @@ import tomlkit
 from .. import data, recipes, registry
 from ..data_sources import HELD_OUT
 from ..errors import UsageError, pick
+from ..method_files import outline
 from ..models import MODELS
 from ..plugins import complete_options
 from ..recipes import Recipe
+from ..system.files import file_digest
 from .run import DatasetSpec, MethodSpec, ModelSpec, Run
 
 
 def method_spec(name: str, dataset: str, given: dict[str, Any]) -> MethodSpec:
     """Return a method with all of its options: defaults, those for the dataset, then what was given."""
-    stem = name.rsplit("/", 1)[-1].removesuffix(".py")
-    options = complete_options(registry.method_outline(name), dataset.removeprefix(HELD_OUT), given, stem)
+    file, stem = registry.method_file(name), _owner(name)
+    options = complete_options(outline(file), dataset.removeprefix(HELD_OUT), given, stem)
     if not registry.is_file(name):
         return MethodSpec(name=stem, options=options)
-    return MethodSpec(name=stem, options=options, file=name, sha256=registry.source_digest(name))
+    return MethodSpec(name=stem, options=options, file=name, sha256=file_digest(file))
 
 
 def model_spec(name: str | None, width: int | None, variant: str | None, dataset: data.Dataset) -> ModelSpec:

@@ -13,12 +13,15 @@ from ..errors import UsageError
 from ..system.provenance import describe, stamp
 from . import cost
 
+Work = Callable[[str, int], None]
+"""Do a corruption, by its name, at a severity."""
+
 
 def measure(
     names: Sequence[str] = NAMES, size: int = 32, images: int = 500, one_by_one: int = 10, rounds: int = 3
 ) -> dict[str, Any]:
-    """Measure, per corruption: images a CPU second both ways, over all severities, and their ratio; the geometric mean
-    of the ratios, and the ratio of the sums over all variants.
+    """Measure, per corruption: images per CPU second both ways, over all severities, and their ratio; the geometric
+    mean of the ratios, and the ratio of the sums over all variants.
 
     ``images`` random images at once against ``one_by_one`` of them in turn, alternating severity by severity, in this
     process's CPU time on one thread; the median over ``rounds``. Raises :class:`UsageError` when the packages of the
@@ -39,33 +42,56 @@ def measure(
         for image in x[:one_by_one].numpy():
             define(image, strength, *reference.numbers(name, image, strength, rng))
 
-    rows: dict[str, dict[str, float]] = {}
     torch.set_num_threads(1)
     try:
-        for name in names:
-            for severity in SEVERITIES:  # tables and kernels are made once for a test set, and not measured
-                batched(name, severity)
-            each(name, 1)
-            table = [[(_cpu(batched, name, s), _cpu(each, name, s)) for s in SEVERITIES] for _ in range(rounds)]
-            ours = [fmean(a for a, _ in row) / images for row in table]
-            theirs = [fmean(b for _, b in row) / one_by_one for row in table]
-            rows[name] = {
-                "seconds": median(ours),
-                "reference_seconds": median(theirs),
-                "ratio": median(b / a for a, b in zip(ours, theirs, strict=True)),
-            }
+        table = compare(names, batched, each, images, one_by_one, rounds)
         where = describe(torch.device("cpu"), "fp32")
     finally:
         torch.set_num_threads(threads)
+    return {
+        **table,
+        "image_size": size,
+        "images": [images, one_by_one],
+        "rounds": rounds,
+        "provenance": {**stamp(), **where},
+    }
+
+
+def compare(
+    names: Sequence[str],
+    batched: Work,
+    each: Work,
+    images: int,
+    one_by_one: int,
+    rounds: int,
+    clock: Callable[[], float] = time.process_time,
+) -> dict[str, Any]:
+    """Time ``batched`` on ``images`` images against ``each`` on ``one_by_one``, in seconds of ``clock``; return what
+    :func:`measure` says of it."""
+
+    def timed(work: Work, name: str, severity: int) -> float:
+        start = clock()
+        work(name, severity)
+        return max(clock() - start, 1e-9)
+
+    rows: dict[str, dict[str, float]] = {}
+    for name in names:
+        for severity in SEVERITIES:  # tables and kernels are made once for a test set, and not measured
+            batched(name, severity)
+        each(name, 1)
+        table = [[(timed(batched, name, s), timed(each, name, s)) for s in SEVERITIES] for _ in range(rounds)]
+        ours = [fmean(a for a, _ in row) / images for row in table]
+        theirs = [fmean(b for _, b in row) / one_by_one for row in table]
+        rows[name] = {
+            "seconds": median(ours),
+            "reference_seconds": median(theirs),
+            "ratio": median(b / a for a, b in zip(ours, theirs, strict=True)),
+        }
     return {
         "corruptions": rows,
         "geometric_mean": geometric_mean([f["ratio"] for f in rows.values()]),
         "all_variants": sum(f["reference_seconds"] for f in rows.values()) / sum(f["seconds"] for f in rows.values()),
         "variants": len(rows) * len(SEVERITIES),
-        "image_size": size,
-        "images": [images, one_by_one],
-        "rounds": rounds,
-        "provenance": {**stamp(), **where},
     }
 
 
@@ -80,9 +106,3 @@ def _reference() -> Any:
         ) from None
     cv2.setNumThreads(1)
     return reference
-
-
-def _cpu(work: Callable[[str, int], None], name: str, severity: int) -> float:
-    start = time.process_time()
-    work(name, severity)
-    return max(time.process_time() - start, 1e-9)

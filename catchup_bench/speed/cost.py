@@ -5,6 +5,7 @@ Absolute times say more about the machine than about the method, and even ratios
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,8 +15,10 @@ import torch
 
 from .. import data
 from ..engines import choose_engine
+from ..engines.capture import CudaGraphs, MakeBackend
 from ..engines.graph_steps import Graphs
 from ..runs.build import build
+from ..runs.folder import RunFolder
 from ..runs.run import Run
 from ..seeds import derive
 from ..system.hardware import choose_precision, enough_memory, exact_products
@@ -35,15 +38,17 @@ def measure(
     rounds: int = ROUNDS,
     steps: int = STEPS,
     engine: str = "auto",
+    timer: "Callable[[Run, data.Images | data.Files, torch.device, str], Timed] | None" = None,
 ) -> dict[str, Any]:
     """Measure, by label, the ratio of step times to the run labelled ``baseline``: median and quartiles over rounds.
 
     Each round times ``steps`` steps of every plan of every method in turn; the time of a method is the mean over its
     plans, weighted by how often they are drawn, and a ratio is taken within a round. Steps are taken by ``engine``,
     which is as for :func:`choose_engine`: that of training, so that the host's time to launch operations counts where
-    it counts in training; ``engine`` of the record is the baseline's, ``engines`` the others where they differ.
+    it counts in training; ``engine`` of the record is the baseline's, ``engines`` the others where they differ. Each
+    run is timed by what ``timer`` makes, by default a :class:`Timed`.
     """
-    timed = {label: Timed(run, images, device, engine) for label, run in runs.items()}
+    timed = {label: (timer or Timed)(run, images, device, engine) for label, run in runs.items()}
     for one in timed.values():
         one.warm_up()
     table: dict[str, list[float]] = {label: [] for label in timed}
@@ -90,17 +95,25 @@ def random_images(n: int, size: int, num_classes: int) -> data.Images:
 class Timed:
     """A method in training, a few steps at a time."""
 
-    def __init__(self, run: Run, images: data.Images | data.Files, device: torch.device, engine: str = "auto") -> None:
+    def __init__(
+        self,
+        run: Run,
+        images: data.Images | data.Files,
+        device: torch.device,
+        engine: str = "auto",
+        backend: MakeBackend | None = None,
+    ) -> None:
         net, method = build(run, device)
         precision = choose_precision(run.recipe.precision, device)
-        self.training = Training(run, Path(), net, method, make_optimizer(run, net), precision, 0, [])
+        self.training = Training(run, RunFolder(Path()), net, method, make_optimizer(run, net), precision, 0, [])
         self.loader = make_loader(run, images, device)
         self.device = device
         rng = np.random.default_rng(derive(run.seed, "plan", 0))
         drawn = Counter(method.plan(rng) for _ in range(DRAWS))
         self.plans = {plan: count / DRAWS for plan, count in drawn.items()}
         self.training.gen.manual_seed(derive(run.seed, "method", 0))
-        use_engine(self.training, choose_engine(engine, device))
+        engine = choose_engine(engine, device, captures=None if backend is None else True)
+        use_engine(self.training, engine, backend or CudaGraphs)
         self.epoch, self.batches = 0, self.loader.epoch(0)
         net.train()
         method.start_epoch(net)
@@ -118,6 +131,7 @@ class Timed:
         return sum(share * self.of_plan(plan, steps) for plan, share in self.plans.items())
 
     def of_plan(self, plan: object, steps: int) -> float:
+        """Measure the mean time of ``steps`` steps of a plan."""
         self.sync()
         start = time.perf_counter()
         with enough_memory(self.training.run.folder), exact_products(self.training.precision):

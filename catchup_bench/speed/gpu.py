@@ -25,6 +25,7 @@ from ..engines.graph_steps import Graphs
 from ..errors import BenchError, pick
 from ..evaluation.evaluate import evaluation_mode
 from ..runs.build import build, build_net
+from ..runs.folder import RunFolder
 from ..runs.make import make_run
 from ..seeds import derive
 from ..system.files import write_json
@@ -95,7 +96,7 @@ class Setting:
         run = make_run(method, dataset, model=model, width=width, overrides={"batch_size": self.batch})
         net, bound = build(run, self.device)
         precision = choose_precision("auto", self.device)
-        one = Training(run, Path(), net, bound, make_optimizer(run, net), precision, 0, [])
+        one = Training(run, RunFolder(Path()), net, bound, make_optimizer(run, net), precision, 0, [])
         one.gen.manual_seed(0)
         net.train()
         bound.start_epoch(net)
@@ -269,8 +270,8 @@ def epochs(s: Setting) -> dict[str, Any]:
 
 
 def evaluation(s: Setting) -> dict[str, Any]:
-    """Measure images a second in fp32 by layout, captured or not, and with the gradient of the images; whether the bits
-    of the logits depend on the batch; then corruptions on the device against those on the CPU."""
+    """Measure images per second in fp32 by layout, captured or not, and with the gradient of the images; whether the
+    bits of the logits depend on the batch; then corruptions on the device against those on the CPU."""
     one, _ = s.training()
     spec, dataset = one.run.model, one.run.dataset.name
     n, table = 20 if s.small else 500, dict[str, Any]()

@@ -16,13 +16,13 @@ KINDS: dict[str, tuple[str, str, Callable[[dict[str, Any]], list[sheets.Sheet]]]
     "train": (
         "Training",
         "The reference is the loop of released mixup codes: one PIL image at a time through a DataLoader, fp32, NCHW, "
-        "eager. Each line adds one thing to the one above; the product is the loop that runs are trained with, "
-        "compiled the same with `--engine compile`, and a run a core is how boards of small runs are trained.",
+        "eager. Each line adds one thing to the one above. The product is the project's training loop; compiled, the "
+        "same with `--engine compile`; a run a core, one run on every core, as boards of small runs are trained.",
         sheets.loops,
     ),
     "methods": ("Methods", "The step of every method, interleaved with the baseline's.", sheets.costs),
     "corruptions": ("Corruptions", "Against their published definitions, one image at a time.", sheets.corruptions),
-    "suites": ("Suites", "What is left of the speed of bare forward passes.", sheets.suites),
+    "suites": ("Suites", "Speed of each suite as a share of that of plain forward passes.", sheets.suites),
     "scale": ("Growth", "Speed and peak memory of the process, by images and batch.", sheets.scale),
 }
 """Benchmark → heading, what is compared, tables."""
@@ -43,8 +43,8 @@ def records(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
 def page(by_kind: dict[str, dict[str, dict[str, Any]]]) -> str:
     parts = [
         "# Speed",
-        "Ratios were measured within one run of one process, interleaved: they carry over to other machines better "
-        "than the absolute figures beside them. Written by `catchup-bench bench page` from [speed/](speed).",
+        "Ratios were measured in one process, interleaved: they apply to other machines better than the absolute "
+        "figures beside them. Written by `catchup-bench bench page` from [speed/](speed).",
     ]
     for kind, files in by_kind.items():
         heading, about, tables = KINDS[kind]
@@ -75,8 +75,8 @@ def headline(by_kind: dict[str, dict[str, dict[str, Any]]]) -> str:
     parts = []
     if rows:
         parts.append(
-            "Images a second of training, beside the plain loop of released mixup codes; each + adds one thing to the "
-            "column before. The product is the loop that runs are trained with."
+            "Images per second of training, relative to the plain loop of released mixup codes; each + adds one thing "
+            "to the column before. The product is the project's training loop."
         )
         parts.append(markdown(sheets.Sheet("", ["network; machine", *loops], rows)))
     parts += [

@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Sheet:
-    """``rows`` are cells, the first ``left`` of them words; a ``note`` stands below."""
+    """``rows`` are texts, the first ``left`` of a row aligned left; a ``note`` stands below."""
 
     title: str
     head: list[str]
@@ -31,7 +31,7 @@ def costs(measured: dict[str, Any]) -> list[Sheet]:
 
 
 def corruptions(measured: dict[str, Any]) -> list[Sheet]:
-    """Show images a CPU second both ways, the smallest gain first."""
+    """Show images per CPU second both ways, the smallest gain first."""
     ranked = sorted(measured["corruptions"].items(), key=lambda item: item[1]["ratio"])
     rows = [
         [name, f"{1 / c['seconds']:,.0f}", f"{1 / c['reference_seconds']:,.0f}", f"×{c['ratio']:.1f}"]
@@ -39,12 +39,12 @@ def corruptions(measured: dict[str, Any]) -> list[Sheet]:
     ]
     rows.append(["geometric mean", "", "", f"×{measured['geometric_mean']:.1f}"])
     rows.append([f"all {measured['variants']} variants together", "", "", f"×{measured['all_variants']:.1f}"])
-    title = f"images a CPU second at {measured['image_size']} px, {measured['provenance']['device']}, one thread"
+    title = f"images per CPU second at {measured['image_size']} px, {measured['provenance']['device']}, one thread"
     return [Sheet(title, ["corruption", "batched", "one at a time", "ratio"], rows)]
 
 
 def load(measured: dict[str, Any]) -> list[Sheet]:
-    """Show images a second idle and beside a busy core."""
+    """Show images per second idle and beside a busy core."""
     where = measured["provenance"]
     rows = [
         ["idle", f"{measured['idle_images_per_second']:,.0f}", ""],
@@ -59,7 +59,7 @@ def load(measured: dict[str, Any]) -> list[Sheet]:
 
 
 def suites(measured: dict[str, Any]) -> list[Sheet]:
-    """Show shares of bare forward passes, then the ratios."""
+    """Show shares of plain forward passes, then the ratios."""
     rows = [[name, f"{100 * share:.0f} %"] for name, share in measured["share_of_forward"].items()]
     several, files = measured["several_eps"], measured["cifar100c_files"]
     rows.append([f"{len(several['eps'])} ε from one gradient, against one at a time", f"×{several['suite']:.2f}"])
@@ -67,7 +67,7 @@ def suites(measured: dict[str, Any]) -> list[Sheet]:
     rows.append(["CIFAR-100-C files against robustbench's loader", f"×{files['ratio']:.1f}"])
     where = measured["provenance"]
     network = f"{measured['model']}, {measured['image_size']} px, {where['device']}"
-    title = f"images a second as a share of forward passes: {network}"
+    title = f"images per second as a share of forward passes: {network}"
     return [Sheet(title, ["suite", ""], rows)]
 
 
@@ -81,7 +81,7 @@ def loops(measured: dict[str, Any]) -> list[Sheet]:
     ]  # fmt: skip
     title = (
         f"{measured['model']}, {measured['image_size']} px, batch {measured['batch_size']}, {where['precision']}, "
-        f"{where['device']}, {where['threads']} threads; {measured['flop_per_image'] / 1e9:.2f} GFLOP an image"
+        f"{where['device']}, {where['threads']} threads; {measured['flop_per_image'] / 1e9:.2f} GFLOP per image"
     )
     peaks = ", ".join(f"{name} {value / 1e9:,.0f}" for name, value in peak.items())
     note = f"The product reaches {measured['share_of_peak']:.0%} of what a matrix product does here (GFLOP/s: {peaks})."

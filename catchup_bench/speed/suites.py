@@ -34,7 +34,7 @@ Work = Callable[[], object]
 def measure(
     net: nn.Module, dataset: str, size: int, num_classes: int, device: torch.device, images: int = 200, rounds: int = 3
 ) -> dict[str, Any]:
-    """Measure images a second of each suite, as a share of raw forward passes over batches that lie on the device:
+    """Measure images per second of each suite, as a share of raw forward passes over batches that lie on the device:
     medians over ``rounds`` of ratios of times, interleaved. Corruptions are one severity of all 19.
 
     Then how many times faster several ε are from one gradient than one at a time, with the whole suite and with the
@@ -131,7 +131,7 @@ def _one_gradient(net: nn.Module, ready: list[torch.Tensor], device: torch.devic
 
 
 def _files(rounds: int) -> dict[str, float]:
-    """Measure images a second from files in the layout of CIFAR-100-C to float32 batches in [0,1], ours and
+    """Measure images per second from files in the layout of CIFAR-100-C to float32 batches in [0,1], ours and
     robustbench's."""
     rng = np.random.default_rng(0)
     x = torch.from_numpy(rng.integers(0, 256, (LOADED, PIXELS, PIXELS, 3), np.uint8))

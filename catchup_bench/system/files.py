@@ -3,18 +3,26 @@
 import errno
 import hashlib
 import json
+import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import Busy, RunFailed, UsageError
+from .text import printable
 
 PART = ".part"
 """How the names of unfinished files end."""
+
+
+def make_part(path: Path) -> tuple[int, str]:
+    """Make an unfinished file in the folder of ``path``, and return its handle and name. ``tempfile`` takes ``..`` for
+    the folder before it in the name, which is another one after a link."""
+    return tempfile.mkstemp(dir=path.parent.resolve(), prefix=f".{path.name}.", suffix=PART)
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -25,7 +33,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
+        handle, name = make_part(path)
         os.close(handle)
     except OSError as err:
         raise RunFailed(f"cannot write {path}: {err.strerror or err}") from err
@@ -43,6 +51,43 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     write_atomic(path, lambda p: p.write_bytes(content))
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write all ``files`` or none: each is whole on the disk under another name before the first is put in place, and
+    what stood there comes back when one cannot be. Raises :class:`RunFailed` as :func:`write_atomic` does."""
+    made: list[Path] = []
+    staged: dict[Path, Path] = {}
+    before: dict[Path, bytes | None] = {}
+    path = Path()
+    try:
+        for path, content in files.items():
+            made += [folder for folder in path.parents if not folder.exists()]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = make_part(path)
+            staged[path] = Path(name)
+            with open(handle, "wb") as f:
+                f.write(content)
+                f.flush()
+                os.fsync(f.fileno())
+            os.chmod(name, 0o644)
+        for path, part in staged.items():
+            before[path] = path.read_bytes() if path.exists() else None
+            os.replace(part, path)
+    except BaseException as err:
+        for put, content_before in before.items():
+            if content_before is None:
+                put.unlink(missing_ok=True)
+            else:
+                write_bytes(put, content_before)
+        for part in staged.values():
+            part.unlink(missing_ok=True)
+        for folder in sorted(set(made), key=lambda folder: -len(folder.parts)):
+            with suppress(OSError):
+                folder.rmdir()
+        if isinstance(err, OSError):
+            raise RunFailed(f"cannot write {path}: {err.strerror or err}") from err
+        raise
 
 
 def append_line(path: Path, line: str) -> None:
@@ -68,11 +113,16 @@ def sweep(folder: Path, age: float = 0.0) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    write_atomic(path, lambda p: p.write_text(text, encoding="utf-8"))
+    write_bytes(path, text.encode())
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return ``value`` as the JSON that files have, keys sorted."""
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    write_bytes(path, json_bytes(value))
 
 
 LARGEST = 64 * 2**20
@@ -106,10 +156,34 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        _no_number(printable(text))
+    return number
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of ``pairs``. Raises ``ValueError`` for a key that stands twice, of which readers would take
+    one or the other."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{printable(twice)} stands twice in an object")
+    return values
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of JSON that may be anyone's. Raises ``ValueError``, also for a key that stands twice in an
+    object and for a number that is not finite, and ``RecursionError``."""
+    return shallow(json.loads(text, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_unique))
+
+
 def read_json(path: Path, what: str) -> Any:
     """Read the JSON in ``path``. Raises :class:`UsageError` naming ``what`` when it is missing or not JSON."""
     try:
-        return shallow(json.loads(read_limited(path), parse_constant=_no_number))
+        return parse_json(read_limited(path))
     except FileNotFoundError:
         raise UsageError(f"no {what} at {path}") from None
     except (ValueError, RecursionError) as err:

@@ -9,6 +9,7 @@ read back from the device.
 import math
 import time
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,10 +22,11 @@ from torch import Tensor
 from .. import data
 from ..data.batches import batches
 from ..engines import choose_engine
-from ..engines.capture import Backend, CudaGraphs, Step
+from ..engines.capture import Backend, CudaGraphs, MakeBackend, Step
 from ..engines.compiled import Compiled
 from ..engines.graph_steps import Graphs
 from ..errors import OutOfTime, RunFailed, UsageError
+from ..method import Method
 from ..models import StagedNet
 from ..runs.build import build
 from ..runs.folder import RunFolder, open_run
@@ -53,49 +55,75 @@ def train(
     group: Group = ALONE,
     engine: str = "auto",
     threads: int | None = None,
+    backend: MakeBackend | None = None,
 ) -> Path:
     """Train ``run``, or resume it, and return its folder. All processes of ``group`` call it alike.
 
     ``checkpoint_every`` is in seconds; a state is written at the first end of an epoch after that, and when training
     is ended early. ``engine`` is as for :func:`choose_engine`, ``threads`` as for :func:`choose_threads`; a resumed run
-    keeps its number of threads. Raises :class:`UsageError` for missing or changed data or an impossible combination,
-    before anything is written, :class:`OutOfTime` when ``progress`` asks to stop, and :class:`RunFailed` within
-    2 × :data:`CHECK_EVERY` steps of a loss that is not finite, which ``failed.json`` in the folder then says; a later
-    call tries again from the last good epoch.
+    keeps its number of threads. ``backend`` captures steps, by default CUDA does. Raises :class:`UsageError` for
+    missing or changed data or an impossible combination, before anything is written, :class:`OutOfTime` when
+    ``progress`` asks to stop, and :class:`RunFailed` within 2 × :data:`CHECK_EVERY` steps of a loss that is not finite,
+    which ``failed.json`` in the folder then says; a later call tries again from the last good epoch.
     """
     progress = progress or NoProgress()
-    engine = choose_engine(engine, device, group.size)
+    engine = choose_engine(engine, device, group.size, captures=None if backend is None else True)
     folder = RunFolder(runs / run.folder)
     if group.broadcast(folder.finished):
         if group.main:
             folder.state.unlink(missing_ok=True)  # killed between the two
             check_train_images(run, folder, data_dir)
         return folder.path
-    choose_precision(run.recipe.precision, device)  # refuses what the device has not, before anything is written
-    images = data.load(run.dataset.name, "train", data_dir, run.dataset.fraction, run.seed)
-    test = data.load(run.dataset.name, "test", data_dir)
-    with enough_memory(run.folder):
-        net, method = build(run, device, data.num_classes(run.dataset.name, data_dir))
-        loader = make_loader(run, images, device, group)
-        if not folder.state.exists():  # a state has weights of its own
-            load_pretrained(net, run, data_dir)
-    check_smallest_batch(net, loader)
+    ready = prepare(run, device, data_dir, group, begun=folder.state.exists())
+    net, images = ready.net, ready.images
     fitting = choose_threads(threads, net, images.size, device)
     with open_run(run, runs) if group.main else nullcontext():
-        training = start_or_resume(run, folder.path, net, method, device, group, images.digest(), fitting)
+        training = start_or_resume(run, folder, net, ready.method, ready.precision, group, images.digest(), fitting)
         if threads not in (None, training.threads):
             raise UsageError(
                 f"{folder.state} is of {training.threads} threads, not {threads}, which would end in other weights: "
                 "leave --threads out, or delete it to start over"
             )
-        use_engine(training, engine)
+        use_engine(training, engine, backend or CudaGraphs)
         exact = exact_products(training.precision)
         with computing_with(training.threads), enough_memory(run.folder), keeping(training), exact:
-            train_epochs(training, loader, test, progress, checkpoint_every)
+            train_epochs(training, ready.loader, ready.test, progress, checkpoint_every)
             if group.main:
                 finish(training, images)
             group.broadcast(None)  # none leaves before the files are there
     return folder.path
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What training takes: the training and the test images, the network and the method bound to it, the batches, and
+    the precision of the device."""
+
+    images: data.Images | data.Files
+    test: data.Images
+    net: StagedNet
+    method: Method
+    loader: Loader | StreamingLoader
+    precision: str
+
+
+def prepare(
+    run: Run, device: torch.device, data_dir: Path | None, group: Group = ALONE, begun: bool = False
+) -> Prepared:
+    """Read the data of ``run`` and build its network, method and batches.
+
+    Raises :class:`UsageError` for missing data or an impossible combination; nothing is written.
+    """
+    precision = choose_precision(run.recipe.precision, device)
+    images = data.load(run.dataset.name, "train", data_dir, run.dataset.fraction, run.seed)
+    test = data.load(run.dataset.name, "test", data_dir)
+    with enough_memory(run.folder):
+        net, method = build(run, device, data.num_classes(run.dataset.name, data_dir))
+        loader = make_loader(run, images, device, group)
+        if not begun:  # a state has weights of its own
+            load_pretrained(net, run, data_dir)
+    check_smallest_batch(net, loader)
+    return Prepared(images, test, net, method, loader, precision)
 
 
 def check_train_images(run: Run, folder: RunFolder, data_dir: Path | None) -> None:
@@ -113,10 +141,10 @@ def check_train_images(run: Run, folder: RunFolder, data_dir: Path | None) -> No
         )
 
 
-def use_engine(training: Training, engine: str) -> None:
+def use_engine(training: Training, engine: str, backend: MakeBackend = CudaGraphs) -> None:
     """Have the steps of ``training`` taken by ``engine``, which is as :func:`choose_engine` gives it."""
     if captures(engine):
-        capture_steps(training, CudaGraphs(training.net.mean.device), engine)
+        capture_steps(training, backend(training.net.mean.device), engine)
     elif engine == "compile":
         compile_steps(training)
 
@@ -153,18 +181,13 @@ def train_epochs(
 
 def dry_run(run: Run, *, device: torch.device, data_dir: Path | None = None) -> float:
     """Build everything and take one step, writing nothing; the step's loss."""
-    images = data.load(run.dataset.name, "train", data_dir, run.dataset.fraction, run.seed)
-    data.load(run.dataset.name, "test", data_dir)
-    net, method = build(run, device, data.num_classes(run.dataset.name, data_dir))
-    precision = choose_precision(run.recipe.precision, device)
-    load_pretrained(net, run, data_dir)
-    training = Training(run, Path(), net, method, make_optimizer(run, net), precision, 0, [])
-    loader = make_loader(run, images, device)
-    check_smallest_batch(net, loader)
-    x, y = next(loader.epoch(0))
+    ready = prepare(run, device, data_dir)
+    net, method = ready.net, ready.method
+    training = Training(run, RunFolder(Path()), net, method, make_optimizer(run, net), ready.precision, 0, [])
+    x, y = next(ready.loader.epoch(0))
     plan = method.plan(np.random.default_rng(derive(run.seed, "plan", 0)))
     method.start_epoch(net)
-    with enough_memory(run.folder), exact_products(precision):
+    with enough_memory(run.folder), exact_products(ready.precision):
         return float(train_step(training, x, y, plan, torch.Generator(device).manual_seed(0), run.recipe.lr))
 
 
@@ -244,7 +267,7 @@ def train_epoch(training: Training, loader: Loader | StreamingLoader, epoch: int
 def fail(training: Training, epoch: int, step: int) -> NoReturn:
     what = "the loss is no longer finite"
     if training.group.main:
-        write_json(RunFolder(training.folder).failure, {"what": what, "epoch": epoch + 1, "step": step + 1})
+        write_json(training.folder.failure, {"what": what, "epoch": epoch + 1, "step": step + 1})
     raise RunFailed(
         f"{training.run.folder}: {what} in epoch {epoch + 1}, step {step + 1}; its last good epoch is kept. "
         "Try a lower --set recipe.lr or --precision fp32"

@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +20,6 @@ from ..runs import checkpoint
 from ..runs.folder import RunFolder, check_still_there
 from ..runs.run import Run
 from ..system.files import append_line, sweep, write_json, write_text
-from ..system.hardware import choose_precision
 from ..system.provenance import describe
 from .distributed import ALONE, Group
 
@@ -42,7 +40,7 @@ class Training:
     training images."""
 
     run: Run
-    folder: Path
+    folder: RunFolder
     net: StagedNet
     method: Method
     optimizer: torch.optim.Optimizer
@@ -73,7 +71,7 @@ def keeping(training: Training) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if not RunFolder(training.folder).finished:
+        if not training.folder.finished:
             save(training)
         raise
 
@@ -93,10 +91,10 @@ def make_optimizer(run: Run, net: StagedNet) -> torch.optim.Optimizer:
 
 def start_or_resume(
     run: Run,
-    folder: Path,
+    folder: RunFolder,
     net: StagedNet,
     method: Method,
-    device: torch.device,
+    precision: str,
     group: Group = ALONE,
     train_sha256: str = "",
     threads: int = 1,
@@ -105,19 +103,17 @@ def start_or_resume(
 
     Raises :class:`UsageError` when the state is damaged, or of other images or another number of processes.
     """
-    files = RunFolder(folder)
-    precision = choose_precision(run.recipe.precision, device)
     optimizer = make_optimizer(run, net)
     training = Training(
         run, folder, net, method, optimizer, precision, 0, [], group=group, threads=threads, train_sha256=train_sha256
     )
-    state = group.broadcast(checkpoint.read_state(files.state) if group.main else None)
+    state = group.broadcast(checkpoint.read_state(folder.state) if group.main else None)
     if state is not None:
         if (processes := state.get("processes", 1)) != group.size:
-            raise UsageError(f"{files.state} is of {processes} processes, not {group.size}: delete it to start over")
+            raise UsageError(f"{folder.state} is of {processes} processes, not {group.size}: delete it to start over")
         if state.get("train_sha256", train_sha256) != train_sha256:
             raise UsageError(
-                f"{files.state} is of other training images than those there now: bring them back, or delete it to "
+                f"{folder.state} is of other training images than those there now: bring them back, or delete it to "
                 "start over"
             )
         try:
@@ -128,10 +124,10 @@ def start_or_resume(
             training.threads = int(state.get("threads", threads))
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as err:
             what = type(err).__name__
-            raise UsageError(f"{files.state} is not a state of this run ({what}): delete it to start over") from None
+            raise UsageError(f"{folder.state} is not a state of this run ({what}): delete it to start over") from None
     if group.main:
-        sweep(folder)
-        files.failure.unlink(missing_ok=True)
+        sweep(folder.path)
+        folder.failure.unlink(missing_ok=True)
         write_metrics(folder, training.metrics)  # without what an interrupted attempt left: it will be run again
     return training
 
@@ -140,10 +136,10 @@ def after_epoch(training: Training, line: dict[str, Any], epoch: int) -> None:
     training.epoch = epoch + 1
     training.metrics.append(line)
     if training.group.main:
-        append_line(RunFolder(training.folder).metrics, json.dumps(line))
+        append_line(training.folder.metrics, json.dumps(line))
     weights = {k: v.detach().clone() for k, v in training.net.state_dict().items()}
     if training.group.main and training.epoch in training.run.recipe.snapshot_epochs:
-        path = RunFolder(training.folder).snapshot(training.epoch)
+        path = training.folder.snapshot(training.epoch)
         checkpoint.save_tensors(weights, training.run, path, epoch=training.epoch)
     if "test_error" in line and training.best is line:
         training.best_weights = weights
@@ -161,8 +157,8 @@ def after_epoch(training: Training, line: dict[str, Any], epoch: int) -> None:
     training.kept = Kept(state, training.best_weights, training.best["epoch"] if training.best_weights else 0)
 
 
-def write_metrics(folder: Path, metrics: list[dict[str, Any]]) -> None:
-    write_text(RunFolder(folder).metrics, "".join(json.dumps(line) + "\n" for line in metrics))
+def write_metrics(folder: RunFolder, metrics: list[dict[str, Any]]) -> None:
+    write_text(folder.metrics, "".join(json.dumps(line) + "\n" for line in metrics))
 
 
 def save(training: Training) -> None:
@@ -171,22 +167,22 @@ def save(training: Training) -> None:
     kept = training.kept
     if kept is None or not training.group.main:
         return
-    check_still_there(training.folder)
+    check_still_there(training.folder.path)
     save_best(training, kept)
-    checkpoint.save_state(kept.state, RunFolder(training.folder).state)
+    checkpoint.save_state(kept.state, training.folder.state)
     training.kept = None
 
 
 def save_best(training: Training, kept: Kept) -> None:
     if kept.best_weights is not None:
-        path = RunFolder(training.folder).best
+        path = training.folder.best
         checkpoint.save_tensors(kept.best_weights, training.run, path, epoch=kept.best_epoch)
         training.best_weights = None
 
 
 def finish(training: Training, images: data.Images | data.Files) -> None:
     """Write the results of training, the weights last: their presence says that the run is complete."""
-    folder, device = RunFolder(training.folder), training.net.mean.device
+    folder, device = training.folder, training.net.mean.device
     check_still_there(folder.path)
     if training.kept is not None:
         save_best(training, training.kept)

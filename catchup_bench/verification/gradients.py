@@ -26,17 +26,19 @@ QUICK = (("preactresnet10", 4), ("preactresnet18", 6), ("preactresnet18", 16), (
 """Networks and widths that the check of an installation takes, in a few seconds."""
 
 
-COMMAND = ("catchup_bench.verification.gradients",)
-"""What Python runs in the other process."""
+MODULE = "catchup_bench.verification.gradients"
 
 
-def check_gradients(cases: Sequence[tuple[str, int]] = QUICK, timeout: float = 300.0) -> list[str]:
+def check_gradients(
+    cases: Sequence[tuple[str, int]] = QUICK, timeout: float = 300.0, module: str = MODULE
+) -> list[str]:
     """Return a line for each network and width whose gradients are wrong on this machine, or that ended the process;
-    nothing where all is well. ``timeout`` is in seconds and for all of them."""
+    nothing where all is well. ``timeout`` is in seconds and for all of them; ``module`` is what Python runs in the
+    other process."""
     environment = {**os.environ, "MALLOC_CHECK_": "3", "OMP_WAIT_POLICY": "PASSIVE"}
     if checker := heap_checker():
         environment["LD_PRELOAD"] = checker
-    command = [sys.executable, "-m", *COMMAND, json.dumps(list(cases))]
+    command = [sys.executable, "-m", module, json.dumps(list(cases))]
     lines: list[str] = []
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)

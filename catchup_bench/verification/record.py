@@ -8,18 +8,26 @@ from typing import Any
 import torch
 
 from .. import data
-from ..errors import VerificationFailed
+from ..errors import UsageError, VerificationFailed
 from ..evaluation.evaluate import evaluate
 from ..evaluation.evaluated_model import EvaluatedModel, model_of_external, trained_model
 from ..records.record import Outcome, Record, parse_record
 from ..records.results_folder import changed_since_marked, mark_file
-from ..runs.folder import read_run
-from ..suites import make_suites, resolve_suites, suite_class, suite_names
+from ..runs.checkpoint import read_card
+from ..runs.folder import RunFolder, read_run
+from ..runs.run import parse_run
+from ..suites import Suite, make_suites, resolve_suites, suite_class, suite_names
 from ..system.files import file_digest, read_json, write_json
 from ..system.provenance import stamp
+from ..system.text import printable
+from .on_board import BoardGrid
+from .stored_values import differing_values
 
 TOLERATED = 5e-4
 """Share of a condition's images whose outcome may differ for reasons of floating-point arithmetic."""
+
+MOST_PASSES = 50_000
+"""Forward and backward passes per image that are made for a record that is on no board, which would limit them."""
 
 
 @dataclass(frozen=True)
@@ -38,44 +46,83 @@ def verify_record(path: Path, run_folder: Path | None, device: torch.device, dat
     """
     record = parse_record(read_json(path, "record"), path)
     marked = changed_since_marked(path) if run_folder is None else []
-    if problems := [*record.problems(), *contradictions(record), *marked]:
+    grid, place = board_of(path)
+    on_board = [] if grid is None else grid.problems(record, place)
+    if problems := [*record.problems(), *contradictions(record), *on_board, *marked]:
         raise VerificationFailed(f"{path}: {problems[0]}")
     if run_folder is None:
         return Verdict(1, len(record.outcomes), {})
+    asked = set(record.outcomes) if grid is None else grid.asked(record, place, data_dir)
     if record.loaded is None:
         if (digest := read_run(run_folder).digest) != record.digest:  # or the folder would choose which method is run
             raise VerificationFailed(f"{path} is of run {record.digest}; {run_folder} is run {digest}")
-        return reevaluate(record, path, trained_model(run_folder, device), device, data_dir)
+        check_weights(record, path, RunFolder(run_folder), data_dir)
+        return reevaluate(record, path, trained_model(run_folder, device), device, data_dir, asked)
     with tempfile.TemporaryDirectory() as folder:
-        return reevaluate(
-            record, path, model_of_external(record.loaded, Path(folder), data_dir, device), device, data_dir
+        model = model_of_external(record.loaded, Path(folder), data_dir, device)
+        return reevaluate(record, path, model, device, data_dir, asked)
+
+
+def board_of(path: Path) -> tuple[BoardGrid | None, Path]:
+    """Return the board in whose folder the record at ``path`` lies, and where below it; ``None`` for a record that lies
+    elsewhere, or below a name that is no board's."""
+    parts = path.resolve().parts
+    if len(parts) < 5 or parts[-5] != "results":
+        return None, path
+    try:
+        return BoardGrid.load(parts[-4]), Path(*parts[-3:])
+    except UsageError:
+        return None, path
+
+
+def check_weights(record: Record, path: Path, folder: RunFolder, data_dir: Path | None) -> None:
+    """Raise :class:`VerificationFailed` unless the card of the weights in ``folder``, what it says of their training,
+    and the training images there now agree with ``record``."""
+    run = record.run
+    assert run is not None
+    card = read_card(folder.weights)
+    of_card, epoch = parse_run(card.get("run"), folder.weights), card.get("epoch")
+    if of_card.digest != record.digest:
+        raise VerificationFailed(f"{path} is of run {record.digest}; {folder.weights} is of run {of_card.digest}")
+    if epoch != run.recipe.epochs:
+        raise VerificationFailed(
+            f"{path}: {folder.weights} is of epoch {printable(epoch)}, its recipe of {run.recipe.epochs}"
         )
+    stated = read_json(folder.training, "training summary")
+    for key in sorted(record.training.keys() | (stated if isinstance(stated, dict) else {}).keys()):
+        if not isinstance(stated, dict) or stated.get(key) != record.training.get(key):
+            raise VerificationFailed(f"{path}: training.{printable(key)} is not what {folder.training} says")
+    images = data.load(run.dataset.name, "train", data_dir, run.dataset.fraction, run.seed).digest()
+    if record.training.get("train_sha256") not in (None, images):
+        raise VerificationFailed(f"{path}: its training images are not those in the data folder")
 
 
 def contradictions(record: Record) -> list[str]:
     """Return stored numbers that are not what stored scores give, as far as this version knows the suite."""
     known = {outcome.suite for outcome in record.outcomes.values()} & set(suite_names())
     suites = {name: suite_class(name) for name in known}
-    return [
-        f"{condition}: {problem}"
-        for condition, outcome in record.outcomes.items()
-        if outcome.suite in suites
-        for problem in suites[outcome.suite].contradictions(outcome)
-    ]
+    problems = []
+    for condition, outcome in record.outcomes.items():
+        if outcome.suite not in suites:
+            continue
+        try:
+            said = suites[outcome.suite].contradictions(outcome)
+        except Exception as err:  # values may be anything
+            said = [f"its values are not those of suite {outcome.suite}: {type(err).__name__}"]
+        problems += [f"{condition}: {printable(problem)}" for problem in said]
+    return problems
 
 
 def reevaluate(
-    record: Record, path: Path, model: EvaluatedModel, device: torch.device, data_dir: Path | None
+    record: Record, path: Path, model: EvaluatedModel, device: torch.device, data_dir: Path | None, asked: set[str]
 ) -> Verdict:
-    """Evaluate ``model`` again and compare with the record. Raises :class:`VerificationFailed` as :func:`compare`."""
+    """Evaluate ``model`` again on the conditions ``asked`` and compare with the record. Raises
+    :class:`VerificationFailed` as :func:`compare`."""
     if model.checkpoint.get("sha256") != record.checkpoint.get("sha256"):
         raise VerificationFailed(f"{path}: its checkpoint is {record.checkpoint.get('sha256')}, not the one given")
     if data.load(model.dataset, "test", data_dir).digest() != record.test_sha256:
         raise VerificationFailed(f"{path}: its test images are not those in the data folder")
-    protocols: dict[str, list[dict[str, Any]]] = {}
-    for outcome in record.outcomes.values():
-        protocols.setdefault(outcome.suite, []).append(outcome.protocol)
-    suites = make_suites(protocols, {s: suite_class(s).options_of(every) for s, every in protocols.items()})
+    suites = suites_of({c: o for c, o in record.outcomes.items() if c in asked}, path)
     suites = resolve_suites(suites, model.dataset, data_dir)
     with tempfile.TemporaryDirectory() as fresh:
         again = evaluate(
@@ -84,20 +131,49 @@ def reevaluate(
             device=device,
             data_dir=data_dir,
         )
-    return compare(record, again, path)
+    return compare({c: o for c, o in record.outcomes.items() if c in asked}, again, path)
 
 
-def compare(record: Record, again: dict[str, Outcome], path: Path) -> Verdict:
-    """Compare bits. Raises :class:`VerificationFailed` for a condition with more than ``TOLERATED`` other bits."""
+def suites_of(outcomes: dict[str, Outcome], path: Path) -> dict[str, Suite]:
+    """Return the suites that give outcomes of these protocols again. Raises :class:`VerificationFailed` for a protocol
+    that is none of its suite's, or whose work has no reasonable end."""
+    protocols: dict[str, list[dict[str, Any]]] = {}
+    for outcome in outcomes.values():
+        protocols.setdefault(outcome.suite, []).append(outcome.protocol)
+    suites: dict[str, Suite] = {}
+    for name, every in protocols.items():
+        try:
+            suites |= make_suites([name], {name: suite_class(name).options_of(every)})
+            work = sum(suites[name].passes(condition) for condition in suites[name].conditions())
+        except Exception as err:  # a protocol may be anything
+            what = printable(err if isinstance(err, UsageError) else f"{type(err).__name__} {err}")
+            raise VerificationFailed(f"{path}: the protocol of suite {name} cannot be evaluated: {what}") from None
+        if work > MOST_PASSES:
+            raise VerificationFailed(
+                f"{path}: suite {name} would take {work:.3g} passes of the network per image; at most {MOST_PASSES} "
+                "are made for a record that is on no board"
+            )
+    return suites
+
+
+def compare(outcomes: dict[str, Outcome], again: dict[str, Outcome], path: Path) -> Verdict:
+    """Compare bits and values. Raises :class:`VerificationFailed` for a condition with more than ``TOLERATED`` other
+    bits, or with other values beside them."""
     differing = {}
-    for name, outcome in record.outcomes.items():
+    for name, outcome in outcomes.items():
         if name not in again:
             raise VerificationFailed(f"{path}: {name} is not a condition of this version's {outcome.suite}")
+        if again[name].n != outcome.n:
+            raise VerificationFailed(
+                f"{path}: {name} is of {outcome.n} images, and of {again[name].n} when evaluated again"
+            )
         differing[name] = int((outcome.array() != again[name].array()).sum())
         if differing[name] > TOLERATED * outcome.n:
             raise VerificationFailed(
                 f"{path}: {name}: {differing[name]} of {outcome.n} outcomes differ when evaluated again"
             )
+        if wrong := differing_values(outcome.values, again[name].values, outcome.n):
+            raise VerificationFailed(f"{path}: {name}: values.{printable(wrong[0])} differs when evaluated again")
     return Verdict(2, len(differing), differing)
 
 

@@ -1,21 +1,23 @@
 """Submit the record of a run, and its method, to a board."""
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import boards, registry
-from ..boards import FOLDER_NAME, Board, Setup
+from .. import boards
+from ..boards import FOLDER_NAME, Board, Entry, Setup, is_file_name
 from ..boards.grid import job_digest
-from ..errors import UsageError, VerificationFailed
-from ..records.outcomes import collect_record
-from ..records.record import Record, as_json, read_record, write_record
+from ..errors import UsageError, VerificationFailed, pick
+from ..records.outcomes import collect_record, lacking
+from ..records.record import Record, as_json, read_record, record_bytes
 from ..records.results_folder import board_folder, record_path
 from ..runs.make import make_run
 from ..runs.run import Run
 from ..suites import make_suites, resolve_suites
-from ..system.files import file_digest, write_bytes
+from ..system.files import file_digest, write_together
+from .rehearsal import rehearse
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,10 @@ class Submission:
     seed: int
     files: list[Path]
 
-    def commands(self, root: Path, files: list[Path]) -> list[str]:
-        """Return the commands to run next, with all ``files`` that changed."""
+    def commands(self, root: Path) -> list[str]:
+        """Return the commands to run next."""
         branch = f"submit-{self.board}-{self.label}"
-        paths = " ".join(str(path.relative_to(root)) for path in files)
+        paths = shlex.join(path.relative_to(root).as_posix() for path in self.files)
         return [
             f"git switch -c {branch}",
             f"git add {paths}",
@@ -40,7 +42,8 @@ class Submission:
 
 
 def submit(folder: Path, root: Path, wanted: str | None, label: str | None, data_dir: Path | None) -> Submission:
-    """Check the run in ``folder`` as a maintainer would, then write its files into the checkout at ``root``.
+    """Check the run in ``folder`` as a maintainer would, in a copy of the checkout at ``root`` that has nothing else,
+    then write its files and the pages that follow from them, all or none.
 
     Raises :class:`UsageError` when it fits no board, lacks a condition or needs a name, and
     :class:`VerificationFailed` when the record or the method does not hold; nothing is written then.
@@ -56,27 +59,33 @@ def submit(folder: Path, root: Path, wanted: str | None, label: str | None, data
         raise UsageError(f"seed {run.seed} is not on board {name}: it has {', '.join(map(str, board.seeds))}")
     complete(record, board, setup, folder, data_dir)
     entry = entry_of(run, setup, label)
-    method = method_file(run, root)
-    known = {e.row: e for e in board.methods}
-    if entry["label"] in known and (known[entry["label"]].name, known[entry["label"]].set) != (
-        entry["name"],
-        entry["set"],
-    ):
-        raise UsageError(f"{entry['label']} is another row of board {name}: give another --label")
+    check_label(entry, board, name)
+    files: dict[Path, bytes] = {}
     if run.method.file is not None:
-        conforms(run.method.file)
+        files = method_file(run, root)
         shown = run.method.model_copy(update={"file": f"methods/{run.method.name}.py"})
         record = record.model_copy(update={"run": run.model_copy(update={"method": shown})})
-    files = [] if method is None else [method]
-    if entry["label"] not in known:
-        files.append(with_entry(root, name, entry))
+    is_new = bool(files)
+    files |= with_entry(root, name, entry, known=entry["label"] in {e.row for e in board.methods})
     path = record_path(board_folder(root, name), setup.name, entry["label"], run.seed)
     if path.exists() and of_other_weights(record, read_record(path)):
         raise UsageError(f"{path} holds the record of other weights, which stays: give another --label")
-    for file, content in files:
-        write_bytes(file, content)
-    write_record(record, path)
-    return Submission(name, entry["label"], run.seed, [*(file for file, _ in files), path])
+    files[path.relative_to(root)] = record_bytes(record)
+    files |= rehearse(root, files, name, path.relative_to(root), run.method.name if is_new else None)
+    write_together({root / file: content for file, content in files.items()})
+    return Submission(name, entry["label"], run.seed, [root / file for file in files])
+
+
+def check_label(entry: dict[str, Any], board: Board, name: str) -> None:
+    """Raise :class:`UsageError` when the label of a new row is taken, also where letters' case makes no difference."""
+    for other in board.rows:
+        if other.row.casefold() != entry["label"].casefold():
+            continue
+        stated: tuple[str, str, dict[str, Any], dict[str, Any]] = (entry["label"], entry["name"], entry["set"], {})
+        same = isinstance(other, Entry) and (other.row, other.name, other.set, other.overrides) == stated
+        if not same:
+            what = "is another row of" if other.row == entry["label"] else f"differs from {other.row} in case alone on"
+            raise UsageError(f"{entry['label']} {what} board {name}: give another --label")
 
 
 def of_other_weights(record: Record, known: Record) -> bool:
@@ -86,6 +95,8 @@ def of_other_weights(record: Record, known: Record) -> bool:
 
 def fitting_board(run: Run, root: Path, wanted: str | None) -> tuple[str, Board, Setup]:
     """Find the published board, and its set-up, that ``run`` was trained for."""
+    if wanted is not None:
+        pick("board", wanted, boards.available())  # no file: its name would lead out of the results
     published = [n for n in boards.available() if board_folder(root, n).is_dir()]
     fitting = []
     for name in [wanted] if wanted else published:
@@ -111,11 +122,10 @@ def same_protocol(run: Run, setup: Setup) -> bool:
 def complete(record: Record, board: Board, setup: Setup, folder: Path, data_dir: Path | None) -> None:
     """Raise :class:`UsageError` with the command to run when a condition of the board is missing."""
     suites = resolve_suites(make_suites(setup.suites, board.settings), setup.dataset, data_dir)
-    wanted = {c: as_json(suite.protocol(c)) for suite in suites.values() for c in suite.conditions()}
-    lost = [c for c, p in wanted.items() if c not in record.outcomes or record.outcomes[c].protocol != p]
+    lost = sum(map(len, lacking(record.outcomes, suites).values()))
     if lost:
         options = "".join(f" --suite {s}" for s in setup.suites) + "".join(f" --set {s}" for s in board.set)
-        raise UsageError(f"{len(lost)} conditions are missing: run catchup-bench evaluate {folder}{options}")
+        raise UsageError(f"{lost} conditions are missing: run catchup-bench evaluate {folder}{options}")
 
 
 def entry_of(run: Run, setup: Setup, label: str | None) -> dict[str, Any]:
@@ -124,6 +134,8 @@ def entry_of(run: Run, setup: Setup, label: str | None) -> dict[str, Any]:
         raise UsageError(
             f"--label {label!r}: it takes 1 to 64 letters, digits, _, . and -, and begins with neither . nor -"
         )
+    if label is not None and is_file_name(label):
+        raise UsageError(f"--label {label}: rows are folders beside cost.json, so it may not end like a file's name")
     method = run.method
     given = {method.name: options} if (options := setup.options_of(method.name)) else {}
     defaults = make_run(method.file or method.name, setup.dataset, settings=given).method.options
@@ -134,32 +146,31 @@ def entry_of(run: Run, setup: Setup, label: str | None) -> dict[str, Any]:
     return {"name": method.name, "label": label or method.name, "set": changed}
 
 
-def method_file(run: Run, root: Path) -> tuple[Path, bytes] | None:
-    """Return where the file of an external method belongs, and its bytes; ``None`` for one that is there already."""
+def method_file(run: Run, root: Path) -> dict[Path, bytes]:
+    """Return where below ``root`` the file of an external method belongs, and its bytes; empty when it is there.
+
+    Raises :class:`UsageError` for a file that is not the run's, and for a name that no method can have or that is
+    another's, also where letters' case makes no difference.
+    """
     spec = run.method
-    if spec.file is None:
-        return None
-    source = Path(spec.file)
+    source = Path(spec.file or "")
     if not source.is_file() or file_digest(source) != spec.sha256:
         raise UsageError(f"{source} is not the file that this run was made with: bring it back, or train again")
-    path = root / "methods" / source.name
-    if path.exists():
-        if file_digest(path) != spec.sha256:
-            raise UsageError(f"there is another method {path}: rename yours and train it under that name")
-        return None
-    return path, source.read_bytes()
+    if source.name.startswith("_"):
+        raise UsageError(
+            f"{source.name}: files in methods/ that begin with _ are no methods but shared by them: rename yours and "
+            "train it under that name"
+        )
+    path = Path("methods", source.name)
+    there = {p.name.casefold(): p for p in (root / "methods").glob("*")}.get(source.name.casefold())
+    if there is not None and (there.name != source.name or file_digest(there) != spec.sha256):
+        raise UsageError(f"there is another method {there}: rename yours and train it under that name")
+    return {path: source.read_bytes()} if there is None else {}
 
 
-def conforms(name: str) -> None:
-    """Raise :class:`VerificationFailed` when a method breaks the contract."""
-    from .method import check_contract
-
-    if broken := [f"{c.name} ({c.detail})" for c in check_contract(registry.method_class(name)) if not c.ok]:
-        raise VerificationFailed(f"{name} breaks the contract of methods: {'; '.join(broken)}")
-
-
-def with_entry(root: Path, name: str, entry: dict[str, Any]) -> tuple[Path, bytes]:
-    """Return the board's file with the row as the last of its methods; everything else there stays as it is.
+def with_entry(root: Path, name: str, entry: dict[str, Any], known: bool = False) -> dict[Path, bytes]:
+    """Return the board's file, by its path below ``root``, with the row as the last of its methods, unless it is
+    ``known``; everything else there stays as it is.
 
     Raises :class:`UsageError` when the file is missing, or has no list of methods.
     """
@@ -169,6 +180,8 @@ def with_entry(root: Path, name: str, entry: dict[str, Any]) -> tuple[Path, byte
     path = root / "catchup_bench" / "boards" / f"{name}.toml"
     if not path.is_file():
         raise UsageError(f"{path} is missing: a submission is made in a checkout of the project; say which with --root")
+    if known:
+        return {}
     text = path.read_text(encoding="utf-8")
     document = tomlkit.parse(text)
     methods = document.get("methods")
@@ -184,4 +197,4 @@ def with_entry(root: Path, name: str, entry: dict[str, Any]) -> tuple[Path, byte
         methods.add_line(row, indent="  ", newline=True)
     else:
         methods.append(row)
-    return path, tomlkit.dumps(document).encode()
+    return {path.relative_to(root): tomlkit.dumps(document).encode()}

@@ -19,7 +19,7 @@ from catchup_bench.cli import tables
 from catchup_bench.errors import NothingSelected, UsageError, VerificationFailed
 from catchup_bench.leaderboard import findings, statistics, wording
 from catchup_bench.leaderboard.markdown import between, board_page, index_section
-from catchup_bench.leaderboard.pages import make_pages, stale_pages, write_pages
+from catchup_bench.leaderboard.pages import stale_pages, write_pages
 from catchup_bench.leaderboard.statistics import summarize
 from catchup_bench.leaderboard.table import Table, make_table
 from catchup_bench.leaderboard.wording import setup_texts
@@ -30,6 +30,7 @@ from catchup_bench.suites import make_suites
 from catchup_bench.verification import all_records
 from catchup_bench.verification.record import Verdict, keep_level, verify_record
 from catchup_bench.verification.submission import entry_of
+from tests.support.made_up import write_records
 from tests.support.stored_records import written_out
 
 TOML = """
@@ -223,14 +224,14 @@ def test_the_first_value_is_bold_only_where_no_method_shares_a_letter(root: Path
 
 def test_rendering_is_pure_and_checked(root: Path) -> None:
     (root / "README.md").write_text("Before\n<!-- BEGIN board: x -->\nkept\n<!-- END board: x -->\nAfter\n")
-    name = str(root / "tiny.toml")
-    write_pages(root, name)
+    board = boards.load(str(root / "tiny.toml"))
+    write_pages(root, board)
     page = (root / "leaderboards" / "tiny.md").read_text()
-    write_pages(root, name)
+    write_pages(root, board)
     assert (root / "leaderboards" / "tiny.md").read_text() == page
-    assert stale_pages(root, name) == []
+    assert stale_pages(root, board) == []
     (root / "leaderboards" / "tiny.md").write_text(page.replace("±", "+-", 1))
-    assert stale_pages(root, name) == ["leaderboards/tiny.md"]
+    assert stale_pages(root, board) == ["leaderboards/tiny.md"]
     assert "kept" in (root / "README.md").read_text()
 
 
@@ -254,18 +255,27 @@ def test_the_index_names_the_best_and_what_waits(root: Path) -> None:
     assert any("`catchup-bench leaderboard run table1`" in line for line in waiting)
 
 
-def test_the_index_is_checked_too(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    board, name = boards.load(str(root / "tiny.toml")), str(root / "tiny.toml")
+def test_a_board_has_the_name_of_its_file(root: Path) -> None:
+    assert boards.load(str(root / "tiny.toml")).name == "tiny"
+    (root / "named.toml").write_text(f'name = "other"\n{TOML}')
+    with pytest.raises(
+        UsageError, match=r"named\.toml: name = 'other': a board has the name of its file; leave it out"
+    ):
+        boards.load(str(root / "named.toml"))
+
+
+def test_the_index_is_checked_too(root: Path) -> None:
     index = root / "leaderboards" / "README.md"
     index.write_text("Before\n<!-- BEGIN boards -->\n<!-- END boards -->\nAfter\n")
-    write_pages(root, name)
+    write_pages(root, boards.load(str(root / "tiny.toml")))
     assert "[Tiny]" not in index.read_text(), "a board of one's own is not of the project's"
-    load = boards.load
-    monkeypatch.setattr(boards, "available", lambda: ["tiny"])
-    monkeypatch.setattr(boards, "load", lambda n, r=None: board if n == "tiny" else load(n, r))
-    assert stale_pages(root) == stale_pages(root, "tiny") == ["leaderboards/README.md"]
-    write_pages(root, "tiny")
-    assert "[Tiny]" in index.read_text() and index.read_text().endswith("After\n") and stale_pages(root) == []
+    demo = boards.load("demo")
+    write_pages(root, demo)
+    assert "[Demo](demo.md)" not in index.read_text()
+    write_records(root, demo)
+    assert stale_pages(root) == stale_pages(root, demo) == ["leaderboards/demo.md", "leaderboards/README.md"]
+    write_pages(root, demo)
+    assert "[Demo](demo.md)" in index.read_text() and index.read_text().endswith("After\n") and stale_pages(root) == []
 
 
 def test_missing_runs_are_rows_that_say_so(root: Path) -> None:
@@ -323,7 +333,7 @@ def test_a_record_that_is_not_json_is_named(root: Path) -> None:
 def test_nothing_to_render_is_said(tmp_path: Path) -> None:
     (tmp_path / "leaderboards").mkdir()
     with pytest.raises(NothingSelected):
-        make_pages(tmp_path)
+        write_pages(tmp_path)
 
 
 def test_groups_weigh_as_the_lists_of_conditions_did() -> None:

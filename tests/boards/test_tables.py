@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torchvision
 
 from catchup_bench import boards
-from catchup_bench.boards import paper, record_name
+from catchup_bench.boards import paper
 from catchup_bench.boards.grid import jobs_of
 from catchup_bench.errors import UsageError
 from catchup_bench.jobs.job import Workspace, missing_jobs
@@ -51,8 +52,8 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def few_cifar(monkeypatch: pytest.MonkeyPatch) -> None:
     """torchvision's loader checks for the official files, which these are not."""
-    monkeypatch.setattr("torchvision.datasets.utils.check_integrity", lambda *_: True)
-    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
+    monkeypatch.setattr(torchvision.datasets.utils, "check_integrity", lambda *_: True)
+    monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *_: True)
 
 
 def miniature(name: str) -> boards.Board:
@@ -118,8 +119,9 @@ def test_quick_boards_have_quick_recipes_and_say_so() -> None:
 
 
 def test_another_recipe_gives_a_page_of_its_own(tmp_path: Path) -> None:
-    assert record_name("table4", "quick") == "table4-quick"
-    assert record_name("table4", str(tmp_path / "mine.toml")) == "table4-mine"
+    assert boards.load("table4").name == "table4"
+    assert boards.load("table4", "quick").name == boards.load("table4-quick").name == "table4-quick"
+    assert boards.load("table4", str(tmp_path / "mine.toml")).name == "table4-mine"
     with pytest.raises(UsageError, match="unknown recipe"):
         list(jobs_of(boards.load("table4", "cifar100-quik")))
     with pytest.raises(UsageError, match="no digits-quick, a short variant of digits"):

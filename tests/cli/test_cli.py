@@ -15,11 +15,13 @@ import typer
 
 from catchup_bench import registry
 from catchup_bench.cli import app, options
+from catchup_bench.cli.progress import TrainingBar
 from catchup_bench.engines import choose_engine
 from catchup_bench.errors import UsageError
 from catchup_bench.recipes import Recipe
 from tests.conftest import Cli, as_json
 from tests.runs.test_run import MINE
+from tests.support.method_file import write_method
 from tests.support.stored_records import written_out
 
 SMALL = ["--fraction", "0.25", "--width", "4", "--epochs", "1"]
@@ -330,12 +332,9 @@ def test_an_unfinished_run_is_not_evaluated(cli: Cli, tmp_path: Path) -> None:
     assert result.exit_code == 2 and "repeat its train command" in result.stderr
 
 
-def test_ctrl_c_ends_with_130_and_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*args: object, **kwargs: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("catchup_bench.training.loop.train", interrupted)
-    result = cli("train", "--method", "baseline", *SMALL)
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(cli: Cli, tmp_path: Path) -> None:
+    method = write_method(tmp_path / "interrupted.py", "raise KeyboardInterrupt")
+    result = cli("train", "--method", method, *SMALL)
     assert result.exit_code == 130 and "run the same command again to resume" in result.stderr
 
 
@@ -344,7 +343,11 @@ def test_python_dash_m_is_the_command() -> None:
     assert done.stdout.strip() == "0.1.0"
 
 
-def test_plain_progress_lines_without_a_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catchup_bench.cli.progress.PLAIN_SECONDS", 0.0)
-    result = cli("train", "--method", "baseline", *SMALL)
-    assert "epoch 1  loss" in result.stderr and "images/s" in result.stderr and "\x1b" not in result.stderr
+def test_plain_progress_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    with TrainingBar("title", clock=lambda: now[0]) as bar:
+        for epoch in range(6):
+            now[0] += 5.0
+            bar.epoch({"epoch": epoch + 1, "loss": 0.5, "images_per_second": 1234.0, "test_error": 25.0})
+    lines = [f"title: epoch {epoch}  loss 0.500  accuracy 75.00 %  1,234 images/s" for epoch in (2, 4, 6)]
+    assert capsys.readouterr().err.splitlines() == lines, "one in ten seconds, and no codes of a terminal"

@@ -21,7 +21,7 @@ from torch import Tensor
 from catchup_bench import corruptions
 from catchup_bench.corruptions import blur, colour, edges, elastic, glass, motion, noise, textures
 from catchup_bench.corruptions.cells import Draws, cell_size, cells
-from catchup_bench.corruptions.severity import frost_scale
+from catchup_bench.corruptions.severity import frost_scale, tables
 from catchup_bench.errors import RunFailed, UsageError
 from catchup_bench.speed import reference
 
@@ -495,7 +495,7 @@ def fake_pictures(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
         Image.new("RGBA", (30, 20 + k), (40 * k, 40 * k, 40 * k, 128)).save(buffer, "PNG")
         contents[f"frost{k + 1}.png"] = buffer.getvalue()
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    monkeypatch.setattr(textures, "_digests", lambda: digests)
+    monkeypatch.setitem(tables(), "frost_sha256", digests)
     return contents
 
 

@@ -1,6 +1,6 @@
 """Datasets of the ``datasets`` library: which split and which columns are read, and that every label is one."""
 
-from pathlib import Path
+import itertools
 from typing import Any
 
 import datasets
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from catchup_bench import data
-from catchup_bench.data import hub, notes
+from catchup_bench.data import notes
 from catchup_bench.errors import UsageError
 from tests.conftest import Cli, as_json
 
@@ -22,21 +22,28 @@ def no_notes() -> None:
     notes.take()
 
 
+NUMBER = itertools.count()
+
+
 @pytest.fixture
 def publish(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let ``hf:made`` have the splits that are given: labels by name, further columns by ``features``."""
+    """Let a dataset of the hub have the splits that are given: labels by name, further columns by ``features``."""
 
-    def make(features: dict[str, Any] | None = None, size: int = 8, **splits: list[int | None]) -> str:
+    def make(
+        features: dict[str, Any] | None = None, size: int = 8, missing: int | None = None, **splits: list[int | None]
+    ) -> str:
         kinds = {"image": datasets.Image(), "label": PETS} | (features or {})
 
         def part(labels: list[int | None]) -> Any:
-            pictures = [Image.fromarray(np.full((size, size, 3), i, np.uint8)) for i in range(len(labels))]
+            pictures: list[Any] = [Image.fromarray(np.full((size, size, 3), i, np.uint8)) for i in range(len(labels))]
+            if missing is not None and missing < len(labels):
+                pictures[missing] = None
             columns = {n: pictures if isinstance(k, datasets.Image) else labels for n, k in kinds.items()}
             return datasets.Dataset.from_dict(columns, features=datasets.Features(kinds))
 
         found = datasets.DatasetDict({name: part(labels) for name, labels in splits.items()})
-        monkeypatch.setattr(hub, "_open", lambda path: found)
-        return "hf:made"
+        monkeypatch.setattr(datasets, "load_dataset", lambda path: found)
+        return f"hf:made-{next(NUMBER)}"  # what was loaded by a name is kept
 
     return make
 
@@ -55,7 +62,7 @@ def test_the_test_split_has_many_names(called: str, publish: Any) -> None:
 def test_a_split_without_labels_is_passed_over_and_said(nothing: list[int | None], publish: Any) -> None:
     name = publish(train=[0, 1], test=nothing, validation=[1, 0, 1])
     assert labels(name) == [1, 0, 1]
-    assert notes.take() == ["hf:made: test has no labels, validation is the test set"]
+    assert notes.take() == [f"{name}: test has no labels, validation is the test set"]
 
 
 @pytest.mark.parametrize("nothing", [[-1, -1], [None, None]])
@@ -76,13 +83,13 @@ def test_a_few_images_without_a_label_are_counted(split: str, missing: int | Non
     name = publish(**({"train": [0, 1, 1, 0], "test": [0, 1, 1, 0]} | {split: [0, missing, missing, 1]}))
     result = cli("train", "--method", "baseline", "--dataset", name, "--dry-run")
     assert result.exit_code == 2 and result.stderr.count("\n") == 1
-    assert f"hf:made, {split}, has 2 of 4 labels that are no class, such as -1" in result.stderr
+    assert f"{name}, {split}, has 2 of 4 labels that are no class, such as -1" in result.stderr
 
 
 def test_training_images_without_labels_are_one_line_and_no_hindrance_to_evaluation(publish: Any) -> None:
     name = publish(train=[-1, -1], test=[0, 1])
     assert labels(name) == [0, 1]
-    with pytest.raises(UsageError, match="hf:made has no train split with labels, called train: it has train, test"):
+    with pytest.raises(UsageError, match=f"{name} has no train split with labels, called train: it has train, test"):
         labels(name, "train")
 
 
@@ -96,7 +103,7 @@ def test_only_test_images_are_enough_to_evaluate(publish: Any, cli: Cli) -> None
 
 def test_of_two_label_columns_one_must_be_named(publish: Any) -> None:
     name = publish({"coarse": datasets.ClassLabel(names=["pet"] * 1 + ["other"] * 1 + ["none"])}, train=[0], test=[1])
-    with pytest.raises(UsageError, match=r"label columns label, coarse: say which, as in hf:made\?label=label"):
+    with pytest.raises(UsageError, match=rf"label columns label, coarse: say which, as in {name}\?label=label"):
         labels(name)
     assert data.num_classes(f"{name}?label=label") == 2 and data.num_classes(f"{name}?label=coarse") == 3
     with pytest.raises(UsageError, match="has no column fine of type ClassLabel: it has label, coarse"):
@@ -108,14 +115,14 @@ def test_of_two_label_columns_one_must_be_named(publish: Any) -> None:
 def test_of_two_image_columns_one_must_be_named(publish: Any) -> None:
     name = publish({"mask": datasets.Image(), "coarse": PETS}, train=[0], test=[1])
     with pytest.raises(
-        UsageError, match=r"image columns image, mask: say which, as in hf:made\?label=label&image=image"
+        UsageError, match=rf"image columns image, mask: say which, as in {name}\?label=label&image=image"
     ):
         labels(f"{name}?label=label")
     assert labels(f"{name}?label=coarse&image=mask") == [1]
 
 
 def test_tiny_images_are_refused_at_once_naming_the_size(publish: Any) -> None:
-    with pytest.raises(UsageError, match="hf:made has images of 1×1 pixels; they must have at least 8×8"):
+    with pytest.raises(UsageError, match="has images of 1×1 pixels; they must have at least 8×8"):
         data.get(publish(size=1, train=[0], test=[1]))
 
 
@@ -131,8 +138,6 @@ def test_every_reader_is_asked_for_labels_that_are_classes(monkeypatch: pytest.M
 
 
 def test_a_missing_picture_is_one_line(publish: Any) -> None:
-    from catchup_bench.data.hub import _Hub
-
-    with pytest.raises(UsageError, match="cannot read image 3: there is none"):
-        _Hub(publish(train=[0], test=[1]).removeprefix("hf:")).decode(None, "image 3")
-    assert Path("image 3").exists() is False
+    name = publish(train=[0], test=[1, 0], missing=1)
+    with pytest.raises(UsageError, match=r"cannot read .*: there is none"):
+        labels(name)

@@ -10,25 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from catchup_bench import data, registry
+from catchup_bench import data
 from catchup_bench.evaluation.evaluated_model import trained_model
 from catchup_bench.runs.make import make_run
 from catchup_bench.training.loop import capture_steps, compile_steps, make_loader, take_step, train
 from tests.conftest import Cli, as_json
-from tests.engines.test_graph_steps import Rerun, assert_same, go, small, start
+from tests.engines.test_graph_steps import assert_same, go, small, start
+from tests.support.backends import Rerun
+from tests.support.method_settings import compiled_methods
 from tests.training.test_loop import Stop, StopsAfter
 
 CPU = torch.device("cpu")
-
-QUICK = ("baseline", "catchup", "recursivemix")
-
-MORE = ("augmix", "regmixup")
-"""Several views, or clean and mixed images, in one pass. Other methods of inputs pass through as the baseline does."""
-METHODS = [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-    for name in registry.methods()
-    if name in (*QUICK, *MORE) or registry.method_class(name).level != "input"
-]
 
 
 @pytest.fixture
@@ -46,7 +38,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
     return sizes
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", compiled_methods())
 def test_a_compiled_network_trains_to_the_same_bits(method: str, traced: list[set[int]]) -> None:
     """As far as Dynamo is concerned: no method is broken into by what it traces, or traced anew at every step."""
     eager, compiled = start(small(method)), start(small(method))

@@ -15,9 +15,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from catchup_bench.cli.evaluate import eager_lines
 from catchup_bench.data import Images
 from catchup_bench.engines import choose_engine
-from catchup_bench.engines.capture import WARM_UP, Act
+from catchup_bench.engines.capture import Act
 from catchup_bench.engines.graph_passes import Forward
 from catchup_bench.errors import RunFailed, UsageError
 from catchup_bench.evaluation.evaluate import evaluate, evaluation_mode
@@ -35,30 +36,10 @@ from catchup_bench.suites import (
 )
 from catchup_bench.verification.method import make_net
 from tests.conftest import Cli
+from tests.support.backends import Rerun
 from tests.support.waiting import DEVICE, Waits
 
 CPU = torch.device("cpu")
-
-
-class Again:
-    """Replays by doing it again, into one place in memory, as a graph does."""
-
-    def __init__(self, device: torch.device = CPU) -> None:
-        self.captures = self.replays = 0
-
-    def warm_up(self, act: Act) -> None:
-        for _ in range(WARM_UP):
-            act()
-
-    def capture(self, act: Act, gen: torch.Generator | None) -> Act:
-        self.captures += 1
-        out = torch.zeros_like(act())
-
-        def replay() -> Tensor:
-            self.replays += 1
-            return out.copy_(act())
-
-        return replay
 
 
 def images(n: int = 40) -> Images:
@@ -167,7 +148,7 @@ def test_waiting_is_seen(bad: str) -> None:
 
 @pytest.mark.parametrize("suite", [name for name in SUITES if name not in OWN_PASSES], indirect=True)
 def test_captured_passes_give_the_same_outcomes(net: nn.Module, suite: Suite) -> None:
-    eager, backend = context(net), Again()
+    eager, backend = context(net), Rerun()
     forward = Forward(net, backend)
     for _ in range(2):
         assert run(suite, replace(eager, captured=forward)) == run(suite, eager)
@@ -177,7 +158,7 @@ def test_captured_passes_give_the_same_outcomes(net: nn.Module, suite: Suite) ->
 
 @torch.inference_mode()
 def test_a_shape_and_a_layout_are_captured_when_they_come_again(net: nn.Module) -> None:
-    forward = Forward(net, backend := Again())
+    forward = Forward(net, backend := Rerun())
     x = torch.rand(8, 3, 16, 16)
     batches = [x, x.to(memory_format=torch.channels_last), x[:5]]
     found = [forward(batch + i) for i in range(3) for batch in batches]
@@ -208,7 +189,7 @@ class Odd(nn.Module):
         return logits
 
 
-class Waiting(Again):
+class Waiting(Rerun):
     """Finds that the pass waits for the device."""
 
     def warm_up(self, act: Act) -> None:
@@ -216,7 +197,7 @@ class Waiting(Again):
         raise RuntimeError("called a synchronizing\nCUDA operation")
 
 
-class Stale(Again):
+class Stale(Rerun):
     """Gives what it gave for the batch of the capture."""
 
     def capture(self, act: Act, gen: torch.Generator | None) -> Act:
@@ -227,14 +208,14 @@ class Stale(Again):
 @pytest.mark.parametrize(
     ("how", "backend", "why"),
     [
-        ("writes", Again, "the network writes to .seen when it is evaluated"),
-        ("replaces", Again, "the network writes to .seen when it is evaluated"),
-        ("draws", Again, "the network gives other logits when captured"),
+        ("writes", Rerun, "the network writes to .seen when it is evaluated"),
+        ("replaces", Rerun, "the network writes to .seen when it is evaluated"),
+        ("draws", Rerun, "the network gives other logits when captured"),
         ("plain", Stale, "the network gives other logits when captured"),
         ("plain", Waiting, "called a synchronizing CUDA operation"),
     ],
 )
-def test_what_cannot_be_captured_runs_eagerly(how: str, backend: type[Again], why: str) -> None:
+def test_what_cannot_be_captured_runs_eagerly(how: str, backend: type[Rerun], why: str) -> None:
     def logits(captured: bool) -> list[Tensor]:
         torch.manual_seed(0)
         net = Odd(how).eval()
@@ -248,49 +229,40 @@ def test_what_cannot_be_captured_runs_eagerly(how: str, backend: type[Again], wh
     assert all(torch.equal(a, b) for a, b in zip(logits(True), logits(False), strict=True))
 
 
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catchup_bench.evaluation.evaluate.choose_engine", lambda name, *_: name)
-    monkeypatch.setattr("catchup_bench.evaluation.evaluate.CudaGraphs", Again)
-
-
 def copy(run: Path, folder: Path) -> Path:
     target = folder / run.name
     shutil.copytree(run, target, ignore=shutil.ignore_patterns("outcomes", "evaluation.json"))
     return target
 
 
-def evaluated(run: Path, folder: Path, engine: str) -> tuple[dict[str, Outcome], dict[str, Any]]:
+def evaluated(
+    run: Path, folder: Path, engine: str, backend: type[Rerun] = Rerun
+) -> tuple[dict[str, Outcome], dict[str, Any]]:
     """Outcomes, and what is said of how the last of them was found."""
     model = trained_model(copy(run, folder / engine), CPU)
     suites = make_suites(["clean", "fgsm", "deformation"], {})
-    found = evaluate(model, suites, device=CPU, engine=engine)
+    found = evaluate(model, suites, device=CPU, engine=engine, backend=backend)
     stored = json.loads((model.folder / "outcomes" / "zoom-140.json").read_text(encoding="utf-8"))
     return found, stored["provenance"]
 
 
-@pytest.mark.usefixtures("stand_in")
 def test_an_evaluation_with_graphs_has_the_eager_outcomes(trained_run: Path, tmp_path: Path) -> None:
     eager, plain = evaluated(trained_run, tmp_path, "eager")
     captured, said = evaluated(trained_run, tmp_path, "graphs")
     assert captured == eager and said == plain | {"engine": "graphs"}
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_graphs_are_let_go_where_memory_is_short(
-    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_graphs_are_let_go_where_memory_is_short(trained_run: Path, tmp_path: Path) -> None:
     """Memory holds the graph of one shape of batch, and nothing more."""
 
-    class Full(Again):
+    class Full(Rerun):
         def capture(self, act: Act, gen: torch.Generator | None) -> Act:
             if self.captures:
                 raise torch.OutOfMemoryError
             return super().capture(act, gen)
 
     eager, _ = evaluated(trained_run, tmp_path, "eager")
-    monkeypatch.setattr("catchup_bench.evaluation.evaluate.CudaGraphs", Full)
-    captured, said = evaluated(trained_run, tmp_path, "graphs")
+    captured, said = evaluated(trained_run, tmp_path, "graphs", Full)
     assert captured == eager and said["eager"] == "the device's memory does not hold the graphs"
 
 
@@ -303,37 +275,36 @@ def test_a_cpu_has_no_graphs(cli: Cli, trained_run: Path, tmp_path: Path) -> Non
     assert not (run / "outcomes").exists() and not (run / "evaluation.json").exists()
 
 
-@pytest.mark.usefixtures("stand_in")
 @pytest.mark.parametrize("engine", ["auto", "graphs", "compile+graphs"])
-def test_the_command_says_what_was_not_captured(
-    cli: Cli, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
-) -> None:
-    monkeypatch.setattr("catchup_bench.engines.choose_engine", lambda name, *_: name)
-    monkeypatch.setattr("catchup_bench.evaluation.evaluate.CudaGraphs", Waiting)
-    run = copy(trained_run, tmp_path)
-    result = cli("evaluate", run, "--suite", "deformation", "--engine", engine)
-    assert result.exit_code == 0
-    said = [line for line in result.stderr.splitlines() if "eagerly" in line]
+def test_what_was_not_captured_is_said(trained_run: Path, tmp_path: Path, engine: str) -> None:
+    evaluated(trained_run, tmp_path, engine, Waiting)
+    said = eager_lines([tmp_path / engine / trained_run.name])
     assert said == ["some conditions were evaluated eagerly: called a synchronizing CUDA operation"]
 
 
-def test_a_board_evaluates_with_the_engine_that_it_trains_with(
-    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("trained", ["here", "elsewhere"])
+def test_a_board_trains_and_evaluates_with_its_engine(trained_run: Path, tmp_path: Path, trained: str) -> None:
+    """Which a CPU has not: each of the two refuses it, and of a network that was trained elsewhere there is one."""
     from catchup_bench.boards.grid import Job
     from catchup_bench.runs.folder import read_run
+    from catchup_bench.runs.run import ExternalNetwork
+    from catchup_bench.system.files import file_digest
 
-    asked: list[str] = []
-    monkeypatch.setattr(
-        "catchup_bench.training.loop.train", lambda *_, engine, **__: asked.append(engine) or trained_run
+    of_here = read_run(trained_run)
+    file = tmp_path / "checkpoints" / "last.safetensors"
+    file.parent.mkdir()
+    shutil.copy(trained_run / file.name, file)
+    of_elsewhere = ExternalNetwork(
+        checkpoint=file.name, sha256=file_digest(file), dataset=of_here.dataset, model=of_here.model
     )
-    monkeypatch.setattr("catchup_bench.evaluation.evaluate.evaluate", lambda *_, engine, **__: asked.append(engine))
-    job = Job(run=read_run(trained_run), setup="some", label="catchup", suites=("clean",))
-    do_job(job, {}, Workspace(tmp_path, tmp_path, "some", None, "cpu", "graphs"), Deadline(None))
-    assert asked == ["graphs", "graphs"]
+    run = of_here if trained == "here" else of_elsewhere
+    job = Job(run=run, setup="some", label="catchup", suites=("clean",))
+    with pytest.raises(UsageError, match="--engine graphs captures CUDA graphs, and this is a CPU"):
+        do_job(job, {}, Workspace(tmp_path, tmp_path, "some", tmp_path, "cpu", "graphs"), Deadline(None))
+    assert not list(tmp_path.rglob("outcomes"))
 
 
-class Crowded(Again):
+class Crowded(Rerun):
     """Runs out of memory in the capture."""
 
     def __init__(self, error: Exception) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from catchup_bench import data
+from catchup_bench import data, robustbench_bridge
 from catchup_bench.boards import ExternalEntry
 from catchup_bench.boards import load as load_board
 from catchup_bench.boards.grid import external_job
@@ -118,7 +118,7 @@ def test_a_part_of_imagenet_is_scored_by_its_outputs(cli: Cli, tmp_path: Path, n
 
 def test_networks_of_the_zoo_are_scored_by_their_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = save_network(tmp_path / "m.pt")
-    monkeypatch.setattr("catchup_bench.robustbench_bridge.load_model", lambda name, dataset, folder: net)
+    monkeypatch.setattr(robustbench_bridge, "load_model", lambda name, dataset, folder: net)
     wnids = [imagenet_wnids()[i] for i in PLACES]
     pictures = layouts.items(4, 1, 32, 32)
     layouts.folders(tmp_path / "imagenet", wnids, train=pictures, val=pictures)

@@ -1,5 +1,6 @@
 """How many runs a GPU's memory is estimated to hold."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from catchup_bench.jobs.job import Workspace
 from catchup_bench.runs import build
 from catchup_bench.runs.make import make_run
 from catchup_bench.runs.run import Run
-from catchup_bench.system import hardware
 from tests.conftest import Cli
 
 GIB = 2**30
@@ -47,23 +47,20 @@ def test_what_is_kept_in_bf16_is_about_half() -> None:
     assert 0.4 < memory.kept(net, 8, "bf16") / memory.kept(net, 8, "fp32") < 0.8
 
 
-def test_as_many_runs_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "cores", lambda: 12)
+def test_as_many_runs_as_fit() -> None:
     need = memory.estimate(small(), memory.resident_bytes(small(), None))
     for fitting in (0, 1, 3, 12, 40):
         free = int(need * (fitting + 0.5) / memory.SHARE)
-        assert memory.side_by_side([small(), small(pad=0)], free) == max(1, min(12, fitting))
+        assert memory.side_by_side([small(), small(pad=0)], free, 12) == max(1, min(12, fitting))
 
 
-def test_workers_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for module in (hardware, memory):
-        monkeypatch.setattr(module, "cores", lambda: 6)
+def test_workers_are_counted(tmp_path: Path) -> None:
     todo = list(jobs_of(boards.load("digits")))[:3]
     cpu, cuda = (Workspace(tmp_path, tmp_path, "digits", None, kind) for kind in ("cpu", "cuda"))
-    assert [local.count_workers(n, cpu, todo) for n in (None, "auto", 4)] == [6, 6, 4]
+    assert [local.count_workers(n, cpu, todo, 6) for n in (None, "auto", 4)] == [6, 6, 4]
     for free, fitting in ((GIB // 2, 1), (80 * GIB, 6)):
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda free=free: (free, 80 * GIB))
-        assert [local.count_workers(n, cuda, todo) for n in (None, "auto", 4)] == [1, fitting, 4]
+        workers = [local.count_workers(n, cuda, todo, 6, partial(int, free)) for n in (None, "auto", 4)]
+        assert workers == [1, fitting, 4]
 
 
 @pytest.mark.parametrize("workers", ["", "many", "-1", "1.5", "99999"])

@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -96,7 +97,7 @@ class Quiet:
         self.said.append(text)
 
     def finished(self, job: Job, seconds: float) -> None:
-        self.done.append(ray_tasks.name_of(job))
+        self.done.append(job.name)
 
 
 STEADY = {
@@ -141,13 +142,11 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.mark.usefixtures("in_process")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_killed_nodes_runs_are_done_elsewhere_and_the_records_are_the_local_ones(
-    nodes: Any, grid: boards.Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nodes: Any, grid: boards.Board, tmp_path: Path
 ) -> None:
     """Two of three runs share a node's GPU and are lost with it, one of them with its folder, as if on its disk."""
     todo = [job for job in jobs_of(grid) if job.label == "waits"]
     away, home = place(tmp_path / "ray"), place(tmp_path / "local")
-    distant = remote_workspace
-    monkeypatch.setattr(ray_tasks, "remote_workspace", lambda *args: replace(distant(*args), device="cpu"))
 
     class Kills(Quiet):
         """The wide node, when all are in their second epoch. The survivor's run is held, and with it the only core
@@ -176,9 +175,10 @@ def test_a_killed_nodes_runs_are_done_elsewhere_and_the_records_are_the_local_on
     with connect(Cluster(nodes.address, gpus=0.5), "auto") as cluster:
         assert cluster is not None
         wide = started(nodes, num_cpus=2)  # now, so that the driver is not connected to it
-        assert run_on_ray(grid, away, todo, cluster=cluster, progress=watcher, until=until) == []
+        remote = replace(remote_workspace(away, cluster), device="cpu")
+        assert run_on_ray(grid, away, todo, cluster=cluster, progress=watcher, until=until, remote=remote) == []
     assert len(watcher.said) == 2 and all("its worker was lost" in said for said in watcher.said)
-    assert sorted(watcher.done) == sorted(map(ray_tasks.name_of, todo)) and watcher.seen
+    assert sorted(watcher.done) == sorted(job.name for job in todo) and watcher.seen
     epochs = noted()
     assert sorted(epoch for epoch, _ in epochs[:6]) == ["1", "1", "1", "2", "2", "2"]
     assert sorted([epoch for epoch, _ in epochs[6:]]) == ["1", "2", "2"], "one goes on, the other begins anew"
@@ -211,7 +211,7 @@ def lasting(record: Path) -> bytes:
 
 
 def test_without_ray_one_line_says_how_to_get_it(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catchup_bench.jobs.ray_cluster.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     (tmp_path / "leaderboards").mkdir()
     (tmp_path / "tiny.toml").write_text(TINY)
     result = cli("leaderboard", "run", "tiny.toml", "--on", "ray")
@@ -307,7 +307,7 @@ def test_a_task_answers_with_its_record(grid: boards.Board, tmp_path: Path) -> N
     ledger = Ledger(here, Quiet())
     ray_tasks.settle(ledger, job, answer)
     assert ledger.close() == [] and missing_jobs(grid, here, [job]) == []
-    assert desk.rows[0] == (ray_tasks.name_of(job), 0.0) and 0 < desk.rows[-1][1] <= 0.9
+    assert desk.rows[0] == (job.name, 0.0) and 0 < desk.rows[-1][1] <= 0.9
 
 
 def test_time_that_is_over_leaves_the_run(grid: boards.Board, tmp_path: Path) -> None:
@@ -332,8 +332,8 @@ def test_another_version_on_a_node_fails_its_runs(grid: boards.Board, tmp_path: 
     assert "not 0.0.1" in answer.problem and not answer.record
 
 
-def test_the_lock_of_a_dying_worker_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+def test_the_lock_of_a_dying_worker_is_waited_for() -> None:
+    slept: list[float] = []
     answers = iter([Busy("held"), Busy("held"), 3.0])
 
     def do() -> float:
@@ -342,9 +342,8 @@ def test_the_lock_of_a_dying_worker_is_waited_for(monkeypatch: pytest.MonkeyPatc
             raise answer
         return answer
 
-    assert retry_while_busy(do, Deadline(None)) == 3.0
+    assert retry_while_busy(do, Deadline(None), sleep=slept.append) == 3.0 and len(slept) == 2
     with pytest.raises(OutOfTime):
-        retry_while_busy(lambda: (_ for _ in ()).throw(Busy("held")), Deadline(1.0))
-    monkeypatch.setattr(ray_tasks, "LOCK_PATIENCE", 0.0)
+        retry_while_busy(lambda: (_ for _ in ()).throw(Busy("held")), Deadline(1.0), sleep=slept.append)
     with pytest.raises(Busy):
-        retry_while_busy(lambda: (_ for _ in ()).throw(Busy("held")), Deadline(None))
+        retry_while_busy(lambda: (_ for _ in ()).throw(Busy("held")), Deadline(None), patience=0.0)

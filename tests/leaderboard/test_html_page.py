@@ -28,6 +28,7 @@ from catchup_bench.leaderboard.markdown import board_page
 from catchup_bench.leaderboard.pages import write_pages
 from catchup_bench.leaderboard.table import Table
 from tests.boards.test_board import TOML, made_up, make
+from tests.support.made_up import write_records
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -137,13 +138,15 @@ def test_untrusted_words_stay_words(root: Path) -> None:
     assert not [name for name, _ in parsed.attributes if name.startswith("on")]
 
 
-def test_links_lead_to_the_records_from_wherever_the_page_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catchup_bench.leaderboard.html_page.published_tables", lambda _: {"tiny": make(root)})
-    write_pages(root, str(root / "tiny.toml"))
-    for out in (None, root / "elsewhere" / "deep" / "page.html"):
-        written = write_html(root, out)
+def test_links_lead_to_the_records_from_wherever_the_page_is(tmp_path: Path) -> None:
+    demo = boards.load("demo")
+    write_records(tmp_path, demo)
+    write_pages(tmp_path, demo)
+    records = len(demo.methods) * len(demo.seeds)
+    for out in (None, tmp_path / "elsewhere" / "deep" / "page.html"):
+        written = write_html(tmp_path, out)
         links = [unquote(v) for v in Parsed(written.read_text(encoding="utf-8")).all("href") if not v.startswith("#")]
-        assert len(links) == 6 + 2 and all((written.parent / link).exists() for link in links)
+        assert len(links) == records + 2 and all((written.parent / link).exists() for link in links)
 
 
 def test_a_board_without_runs_or_costs_has_a_page(root: Path) -> None:
@@ -171,13 +174,12 @@ def test_the_command_says_that_there_is_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*.html")) == []
 
 
-def test_the_command_says_where_the_page_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    board = boards.load(str(root / "tiny.toml"))
-    monkeypatch.setattr(boards, "available", lambda: ["tiny"])
-    monkeypatch.setattr(boards, "load", lambda *_: board)
-    done = CliRunner().invoke(app, ["leaderboard", "html", "--root", str(root), "--json"])
-    assert json.loads(done.stdout) == {"written": [str(root / "leaderboards" / "index.html")]}
-    assert "Tiny" in (root / "leaderboards" / "index.html").read_text(encoding="utf-8")
+def test_the_command_says_where_the_page_is(tmp_path: Path) -> None:
+    write_records(tmp_path, boards.load("demo"))
+    done = CliRunner().invoke(app, ["leaderboard", "html", "--root", str(tmp_path), "--json"])
+    page = tmp_path / "leaderboards" / "index.html"
+    assert json.loads(done.stdout) == {"written": [str(page)]}
+    assert "Demo" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("slowest", [1.2, 1.9, 3.0, 14.0])

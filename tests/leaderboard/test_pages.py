@@ -3,88 +3,67 @@
 import os
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from catchup_bench import boards
+from catchup_bench import boards, suites
+from catchup_bench.boards import grid
 from catchup_bench.leaderboard import html_page, pages, table
 from catchup_bench.records import record
 from catchup_bench.verification import all_records
 from tests.leaderboard.test_statistics import cpu_features
-from tests.support.large_board import write_board
+from tests.support.calls import count_calls
+from tests.support.made_up import write_records
 
 ROOT = Path(__file__).parents[2]
 
-METHODS, SEEDS = 4, 3
+DEMO = boards.load(boards.DEMO)
+
+RECORDS = len(DEMO.methods) * len(DEMO.seeds)
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout whose only board is a made-up one, with a README, an index and records."""
-    board = boards.load(write_board(tmp_path, METHODS, SEEDS, images=48))
-    (tmp_path / "README.md").write_text("<!-- BEGIN board: large -->\n<!-- END board: large -->\n")
+def root(tmp_path: Path) -> Path:
+    """A checkout with a README, an index, and made-up records of the demonstration alone."""
+    (tmp_path / "leaderboards").mkdir()
+    write_records(tmp_path, DEMO)
+    (tmp_path / "README.md").write_text("<!-- BEGIN board: demo -->\n<!-- END board: demo -->\n")
     (tmp_path / "leaderboards" / "README.md").write_text("<!-- BEGIN boards -->\n<!-- END boards -->\n")
-    monkeypatch.setattr(boards, "available", lambda: ["large"])
-    monkeypatch.setattr(boards, "load", lambda *_: board)
     return tmp_path
 
 
-def count(monkeypatch: pytest.MonkeyPatch, *functions: tuple[Any, str]) -> Counter[str]:
-    """Count the calls of functions, each as the module that calls it has it."""
-    calls: Counter[str] = Counter()
-
-    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            calls[name] += 1
-            return function(*args, **kwargs)
-
-        return call
-
-    for module, name in functions:
-        monkeypatch.setattr(module, name, counted(name, getattr(module, name)))
-    return calls
-
-
-@pytest.mark.parametrize("only", [None, "large"])
-def test_a_command_unrolls_a_board_and_reads_a_record_once(
-    root: Path, monkeypatch: pytest.MonkeyPatch, only: str | None
-) -> None:
+@pytest.mark.parametrize("only", [None, DEMO], ids=["all", "one"])
+def test_a_command_unrolls_a_board_and_reads_a_record_once(root: Path, only: boards.Board | None) -> None:
     """The page, the excerpt and the index share one table; one level-1 check of a record, and no packed bit beyond what
-    the ranked columns need."""
-    calls = count(
-        monkeypatch, (pages, "make_table"), (table, "jobs_of"), (table, "read_record"), (record, "packed_bytes")
+    the ranked column needs."""
+    files, calls = count_calls(
+        lambda: pages.write_pages(root, only), table.make_table, grid.jobs_of, record.read_record, record.packed_bytes
     )
-    made = pages.make_pages(root, only)
-    assert len(made.files) == 3 and all("m3" in text or "Large" in text for text in made.files.values())
-    of_records, conditions = METHODS * SEEDS, 106
-    ranked = [
-        made.tables["large"].board.weights(made.tables["large"].board.column(c)) for c in made.tables["large"].rankings
-    ]
+    assert len(files) == 3 and all("catchup" in file.read_text(encoding="utf-8") for file in files)
+    conditions = {c for column in DEMO.columns for _, c in DEMO.weights(column)}
+    ranked = DEMO.weights(DEMO.column(DEMO.rank))
     assert calls == {
         "make_table": 1,
         "jobs_of": 1,
-        "read_record": of_records,
-        "packed_bytes": of_records * (conditions + sum(map(len, ranked))),
+        "read_record": RECORDS,
+        "packed_bytes": RECORDS * (len(conditions) + len(ranked)),
     }
-    made.write()
     assert pages.stale_pages(root, only) == []
 
 
-def test_the_html_page_makes_each_table_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = count(monkeypatch, (pages, "make_table"), (table, "read_record"))
-    html_page.write_html(root)
-    assert calls == {"make_table": 1, "read_record": METHODS * SEEDS}
+def test_the_html_page_makes_each_table_once(root: Path) -> None:
+    _, calls = count_calls(lambda: html_page.write_html(root), table.make_table, record.read_record)
+    assert calls == {"make_table": 1, "read_record": RECORDS}
 
 
-def test_verifying_all_reads_a_record_once_and_makes_suites_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = count(monkeypatch, (all_records, "jobs_of"), (all_records, "read_json"), (all_records, "make_suites"))
-    problems = {text.split(" was ")[0] for _, text in all_records.find_problems(root)}
-    assert "clean" not in problems and "fgsm-4" in problems, "made-up protocols"
-    assert calls == {"jobs_of": 1, "read_json": METHODS * SEEDS, "make_suites": 1}
+def test_verifying_all_reads_a_record_once_and_makes_suites_once(root: Path) -> None:
+    problems, calls = count_calls(
+        lambda: list(all_records.find_problems(root)), grid.jobs_of, record.parse_record, suites.make_suites
+    )
+    said = {text.split(" was ")[0] for _, text in problems}
+    assert "clean" not in said and "fgsm-4" in said, "made-up protocols"
+    assert calls == {"jobs_of": 1, "parse_record": RECORDS, "make_suites": 1}
 
 
 SCRIPT = """

@@ -45,7 +45,7 @@ def test_loss_matches_the_formula(plan: int) -> None:
 
 @pytest.mark.parametrize("plan", [0, 2, 3, 4])
 def test_without_noise_and_mixing_it_is_augmix_bit_for_bit(plan: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catchup_bench.methods.noisymix.beta", lambda a, gen: beta(0, gen))
+    monkeypatch.setattr(module("noisymix"), "beta", lambda a, gen: beta(0, gen))
     (x, y), ours, theirs = batch(), small_net(), small_net()
     loss = bound(ours, additive=0.0, multiplicative=0.0).loss(ours, x, y, plan, seeded(1))
     assert torch.equal(loss.detach(), make("augmix").loss(theirs, x, y, None, seeded(1)).detach())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.method_support import Draws, batch, cross_entropy, make, one_hot, seeded, small_net
+from tests.support.method_support import Draws, batch, cross_entropy, make, module, one_hot, seeded, small_net
 
 
 class Fixed(torch.nn.Module):
@@ -22,8 +22,8 @@ class Fixed(torch.nn.Module):
 def test_loss_is_the_number_of_an_independent_computation(
     reduce: str, expected: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catchup_bench.methods.regmixup.beta", lambda a, gen: torch.tensor(0.3, dtype=torch.float64))
-    monkeypatch.setattr("catchup_bench.methods.regmixup.permutation", lambda n, gen: torch.tensor([1, 0]))
+    monkeypatch.setattr(module("regmixup"), "beta", lambda a, gen: torch.tensor(0.3, dtype=torch.float64))
+    monkeypatch.setattr(module("regmixup"), "permutation", lambda n, gen: torch.tensor([1, 0]))
     clean, mixed = [[2, 0, -1], [0.5, 1.5, 0]], [[1, 0.5, -1], [0, 2, 0.5]]
     net = Fixed(torch.tensor([*clean, *mixed]))
     loss = make("regmixup", reduce=reduce).loss(net, torch.rand(2, 3, 4, 4), torch.tensor([0, 1]), None, seeded(0))

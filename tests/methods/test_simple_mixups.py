@@ -50,7 +50,7 @@ def timm_mixup() -> ModuleType:
 @pytest.mark.parametrize("lam", [0.0, 0.3, 1.0])
 def test_blend_is_timms(lam: float, timm_mixup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     mixer = timm_mixup.Mixup(mixup_alpha=1.0, label_smoothing=0.0, num_classes=5)
-    monkeypatch.setattr(mixer, "_params_per_batch", lambda: (lam, False))
+    monkeypatch.setattr(np.random, "beta", lambda *_: lam)
     (x, y), flip, weight = batch(), torch.arange(6).flip(0), torch.tensor(lam, dtype=torch.float64)
     theirs, target = mixer(x.clone(), y)
     assert torch.allclose(blend(x, flip, weight), theirs, atol=1e-6, rtol=0)
@@ -78,7 +78,7 @@ def test_paste_is_timms(seed: int, timm_mixup: ModuleType, monkeypatch: pytest.M
     gen.set_state(state)
     centre = (torch.rand(2, generator=gen, dtype=torch.float64) * 16).int().tolist()
     mixer = timm_mixup.Mixup(mixup_alpha=0.0, cutmix_alpha=1.0, label_smoothing=0.0, num_classes=5)
-    monkeypatch.setattr(mixer, "_params_per_batch", lambda: (float(lam), True))
+    monkeypatch.setattr(np.random, "beta", lambda *_: float(lam))
     monkeypatch.setattr(np.random, "randint", lambda *a, **k: centre.pop(0))
     theirs, target = mixer(x.clone(), y)
     assert torch.equal(ours, theirs)

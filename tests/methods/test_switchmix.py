@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from catchup_bench import method as contract
 from catchup_bench.method import one_hot
 from tests.support.method_support import CLASSES, Draws, batch, make, seeded, small_net
 
@@ -60,7 +61,7 @@ def test_without_smoothing_it_is_the_method_of_that_name_with_the_batch_reversed
 ) -> None:
     x, y = batch(7)
     loss = make("switchmix", smoothing=0.0, mixup_alpha=1.0).loss(small_net(), x, y, plan, seeded(2))
-    monkeypatch.setattr("catchup_bench.method.permutation", lambda n, gen: torch.arange(n).flip(0))
+    monkeypatch.setattr(contract, "permutation", lambda n, gen: torch.arange(n).flip(0))
     assert torch.equal(loss, make(other, alpha=1.0).loss(small_net(), x, y, 0, seeded(2)))
 
 

@@ -12,32 +12,23 @@ import torch
 
 from catchup_bench import corruptions, registry
 from catchup_bench.speed import corruptions as speed_of_corruptions
-from catchup_bench.speed import gpu, page, reference, train
+from catchup_bench.speed import gpu, page, reference, suites, train
 from tests.conftest import Cli, as_json
 
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_ratios_are_of_seconds_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ratios_are_of_seconds_an_image() -> None:
     """Batched, an image takes as many seconds as its severity; one at a time ten times that, for fog twenty times."""
-    now = [0.0]
+    now, factor = [0.0], {"contrast": 10, "fog": 20}
 
-    def batched(x: Any, name: str, severity: int, **_: Any) -> None:
-        now[0] += len(x) * severity
+    def batched(name: str, severity: int) -> None:
+        now[0] += 7 * severity
 
-    def one(factor: float) -> Any:
-        def work(image: Any, strength: Any, *numbers: Any) -> None:
-            now[0] += factor * (1 + corruptions.SEVERITIES.index(severity_of[strength]))
+    def each(name: str, severity: int) -> None:
+        now[0] += 3 * factor[name] * severity
 
-        return work
-
-    names = ("contrast", "fog")
-    severity_of = {c: s for n in names for s, c in enumerate(corruptions.parameters(n, 16), 1)}
-    monkeypatch.setattr(speed_of_corruptions.time, "process_time", lambda: now[0])
-    monkeypatch.setattr(speed_of_corruptions, "corrupt", batched)
-    for name, factor in zip(names, (10.0, 20.0), strict=True):
-        monkeypatch.setattr(reference, name, one(factor))
-    found = speed_of_corruptions.measure(names, 16, images=7, one_by_one=3, rounds=2)
+    found = speed_of_corruptions.compare(list(factor), batched, each, 7, 3, rounds=2, clock=lambda: now[0])
     assert found["corruptions"]["contrast"] == pytest.approx({"seconds": 3, "reference_seconds": 30, "ratio": 10})
     assert found["geometric_mean"] == pytest.approx(200**0.5) and found["all_variants"] == pytest.approx(90 / 6)
     assert found["variants"] == 10
@@ -75,7 +66,7 @@ def test_an_unknown_corruption_is_one_line(cli: Cli) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_suites_are_measured_as_shares_of_forward_passes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CATCHUP_BENCH_CACHE", "elsewhere")
-    monkeypatch.setattr("catchup_bench.speed.suites.PIXELS", 4)
+    monkeypatch.setattr(suites, "PIXELS", 4)
     words = ("bench", "suites", "--dataset", "digits", "--width", 4, "--images", 20)
     found = as_json(cli(*words, "--json"))
     assert set(found["share_of_forward"]) >= {"clean", "corruption, generated", "deformation", "fgsm, one ε"}

@@ -1,57 +1,41 @@
 """The cost of a method is a ratio within one run."""
 
 import os
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from catchup_bench import boards
 from catchup_bench.engines.capture import Act
+from catchup_bench.errors import UsageError
 from catchup_bench.jobs.costs import measure_cost
 from catchup_bench.jobs.job import Workspace
 from catchup_bench.runs.make import make_run
 from catchup_bench.speed import cost, scale, train
-from catchup_bench.training import loop, state
 from tests.conftest import Cli, as_json
-from tests.engines.test_graph_steps import Rerun
+from tests.support.backends import Rerun
 
 CPU = torch.device("cpu")
 
 
-class Clock:
-    """Time that passes only when told to."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def perf_counter(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+class Stated(cost.Timed):
     """A step of catchup takes (1 + plan) seconds, of any other method two."""
-    clock = Clock()
 
-    def step(training: state.Training, x: torch.Tensor, y: torch.Tensor, plan: object, lr: float) -> None:
-        clock.now += 2.0 if plan is None else 1.0 + float(str(plan))
-
-    monkeypatch.setattr(cost, "time", clock)
-    monkeypatch.setattr(cost, "take_step", step)
-    return clock
+    def of_plan(self, plan: object, steps: int) -> float:
+        return 2.0 if plan is None else 1.0 + float(str(plan))
 
 
-def test_plans_count_as_often_as_they_are_drawn(clock: Clock) -> None:
+def test_plans_count_as_often_as_they_are_drawn() -> None:
     runs = {m: make_run(m, width=4) for m in ("baseline", "catchup")}
-    found = cost.measure(runs, CPU, cost.random_images(100, 16, 10), rounds=2)
+    found = cost.measure(runs, CPU, cost.random_images(100, 16, 10), rounds=2, timer=Stated)
     assert found["baseline_seconds_per_step"] == 2.0
     assert found["methods"]["baseline"]["ratio"] == 1.0
     assert found["methods"]["catchup"]["ratio"] == pytest.approx((1 + 2.5) / 2, rel=0.02)  # k is uniform on 0..5
 
 
-def test_cost_is_of_the_engine_that_trains_and_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cost_is_of_the_engine_that_trains_and_says_which() -> None:
     """Captured where that is possible; and what is not, is named."""
     made = []
 
@@ -65,10 +49,9 @@ def test_cost_is_of_the_engine_that_trains_and_says_which(monkeypatch: pytest.Mo
             if self is made[1]:
                 raise RuntimeError("called a synchronizing CUDA operation")
 
-    monkeypatch.setattr(cost, "choose_engine", lambda name, device: name)
-    monkeypatch.setattr(loop, "CudaGraphs", Captured)
+    timer = partial(cost.Timed, backend=Captured)
     runs = {m: make_run(m, width=4, overrides={"batch_size": 10}) for m in ("baseline", "inputmixup")}
-    found = cost.measure(runs, CPU, cost.random_images(40, 16, 10), rounds=2, steps=2, engine="auto")
+    found = cost.measure(runs, CPU, cost.random_images(40, 16, 10), rounds=2, steps=2, engine="auto", timer=timer)
     assert found["engine"] == "graphs" and found["engines"] == {"inputmixup": "eager"}
     assert found["eager_plans"] == {"inputmixup": {"0": "called a synchronizing CUDA operation"}}
     assert made[0].captures == 1 and made[0].replays == 2 * 2 + 2 + 2, "the capture itself is not timed"
@@ -76,12 +59,11 @@ def test_cost_is_of_the_engine_that_trains_and_says_which(monkeypatch: pytest.Mo
     assert plain["engine"] == "eager" and "engines" not in plain and "eager_plans" not in plain
 
 
-def test_a_board_measures_cost_with_its_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    seen: dict[str, Any] = {}
-    monkeypatch.setattr(cost, "measure", lambda *_, **options: seen.update(options) or {})
-    board = boards.load("digits")
-    measure_cost(board.setups[0], {}, Workspace(tmp_path, tmp_path, "digits", None, "cpu", "compile", threads=1))
-    assert seen == {"engine": "compile"}
+def test_a_board_measures_cost_with_its_engine(tmp_path: Path) -> None:
+    """Which a CPU has not."""
+    workspace = Workspace(tmp_path, tmp_path, "digits", None, "cpu", "graphs", threads=1)
+    with pytest.raises(UsageError, match="--engine graphs captures CUDA graphs, and this is a CPU"):
+        measure_cost(boards.load("digits").setups[0], {"baseline": make_run("baseline", width=4)}, workspace)
 
 
 def test_quartiles() -> None:

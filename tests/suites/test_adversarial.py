@@ -1,6 +1,7 @@
 """Attacks against torchattacks and plain loops, and the checks that tell a weak attack from a robust network."""
 
 import importlib
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,6 @@ from catchup_bench.cli import tables
 from catchup_bench.data import Images
 from catchup_bench.data.batches import to_unit
 from catchup_bench.evaluation.evaluate import evaluation_mode
-from catchup_bench.leaderboard import table
 from catchup_bench.leaderboard.markdown import board_page, excerpt
 from catchup_bench.plugins import complete_options
 from catchup_bench.records.attack_checks import LEGEND, suspicions
@@ -29,6 +29,7 @@ from catchup_bench.seeds import stream
 from catchup_bench.suites import ConditionResult, Context, Suite, _gradient_masking, suite_class
 from tests.boards.test_board import make, root  # noqa: F401
 from tests.conftest import Cli
+from tests.support.stored_records import written_out
 
 fgsm = suite_class("fgsm")
 
@@ -258,14 +259,13 @@ def quick(monkeypatch: pytest.MonkeyPatch, queries: int = 20, steps: int = 8) ->
     """AutoAttack with fewer iterations: what is tested is how it is called."""
     import pyautoattack
 
-    original = pyautoattack.AutoAttack._set_version
+    class Quick(pyautoattack.AutoAttack):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.square.n_queries = queries
+            self.apgd.n_iter = self.apgd_targeted.n_iter = self.fab.n_iter = steps
 
-    def shorter(self: Any, version: str = "standard") -> None:
-        original(self, version)
-        self.square.n_queries = queries
-        self.apgd.n_iter = self.apgd_targeted.n_iter = self.fab.n_iter = steps
-
-    monkeypatch.setattr(pyautoattack.AutoAttack, "_set_version", shorter)
+    monkeypatch.setattr(pyautoattack, "AutoAttack", Quick)
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
@@ -366,11 +366,13 @@ def test_the_terminal_marks_a_suspicious_number_and_says_why(capsys: pytest.Capt
 
 def test_the_page_marks_the_column_and_explains_it_once(
     root: Path,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert LEGEND not in board_page("tiny", make(root))
-    monkeypatch.setattr(table, "suspicions", lambda outcomes: {"zoom-60": ["because"]})
+    for path in root.rglob("seed?.json"):
+        record = written_out(path)
+        record["outcomes"]["zoom-60"].setdefault("values", {})["suspicious"] = ["because"]
+        path.write_text(json.dumps(record), encoding="utf-8")
     made = make(root)
     page = board_page("tiny", made)
     assert page.count(LEGEND) == 1 and page.count(" !") == 6  # two of three columns, three rows

@@ -11,12 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 from catchup_bench import boards
-from catchup_bench.boards.grid import jobs_of
-from catchup_bench.records.record import Outcome, Record, write_record
 from catchup_bench.records.results_folder import board_folder
+
+from .made_up import write_records
 
 BOARD = """
 title = "Large"
@@ -57,24 +55,7 @@ def write_board(root: Path, methods: int, seeds: int, images: int) -> str:
     rows = [f'{{ name = "inputmixup", label = "m{i}", set = {{ alpha = {i}.0 }} }}' for i in range(1, methods)]
     path = root / "large.toml"
     path.write_text(BOARD.format(methods=", ".join(rows), seeds=", ".join(map(str, range(seeds)))), encoding="utf-8")
-    board = boards.load(str(path))
-    conditions = sorted({c for column in board.columns for _, c in board.weights(column)})
-    rng = np.random.default_rng(0)
-    hard = rng.random(images, np.float32)
-    for job in jobs_of(board):
-        error = 0.2 + 0.01 * (int(job.label[1:]) if job.label[1:].isdigit() else 0) + 0.01 * rng.random()
-        right = rng.random((len(conditions), images), np.float32) > 2 * error * hard
-        suites = {"clean": "clean", "fgsm": "fgsm", "rotation": "deformation", "shear": "deformation"}
-        outcomes = {
-            name: Outcome.of(bits, suites.get(name.split("-")[0], "corruption"), {"version": 1})
-            for name, bits in zip(conditions, right, strict=True)
-        }
-        training = {"device": "none", "threads": 1, "precision": "fp32", "versions": {"torch": "0"}}
-        record = Record(
-            run=job.run, digest=job.run.digest, checkpoint={}, test_sha256="0", training=training, evaluated=[{}],
-            outcomes=outcomes,
-        )  # fmt: skip
-        write_record(record, board_folder(root, "large") / job.path)
+    write_records(root, boards.load(str(path)), images)
     return str(path)
 
 

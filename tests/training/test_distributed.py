@@ -161,14 +161,14 @@ def test_a_state_of_another_number_of_processes_is_refused(tmp_path: Path) -> No
 
 def test_without_accelerate_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr("catchup_bench.training.distributed.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(UsageError, match=r"pip install 'catchup-bench\[distributed\]'"), join_group(CPU):
         pass
 
 
 def test_processes_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CATCHUP_BENCH_WORKERS", raising=False)
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(12)), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(12)), raising=False)
     assert decoding_workers() == 8
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert decoding_workers() == 3

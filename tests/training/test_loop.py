@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
+from catchup_bench.engines.capture import Act
 from catchup_bench.errors import RunFailed, UsageError
 from catchup_bench.runs import checkpoint
 from catchup_bench.runs.build import build
@@ -14,10 +14,11 @@ from catchup_bench.runs.folder import make_folder, open_run
 from catchup_bench.runs.make import make_run
 from catchup_bench.runs.run import Run
 from catchup_bench.speed import cost
-from catchup_bench.system.hardware import choose_precision
+from catchup_bench.system.hardware import choose_precision, exact_products
 from catchup_bench.system.progress import NoProgress
-from catchup_bench.training import loop, state
 from catchup_bench.training.loop import dry_run, train
+from tests.support.backends import Rerun
+from tests.support.method_settings import resumed_methods
 
 CPU = torch.device("cpu")
 
@@ -42,7 +43,7 @@ class StopsAfter(NoProgress):
             raise Stop
 
 
-@pytest.mark.parametrize("method", ["baseline", "catchup", "stochdepth", "recursivemix"])
+@pytest.mark.parametrize("method", resumed_methods())
 @pytest.mark.parametrize("after", [1, 3])
 def test_an_interrupted_run_ends_in_the_same_bytes(tmp_path: Path, method: str, after: int) -> None:
     run = make_run(method, **SMALL)  # type: ignore[arg-type]
@@ -110,31 +111,33 @@ def test_a_loss_that_is_not_finite_fails_the_run(tmp_path: Path) -> None:
 
 
 class Breaks(NoProgress):
-    """Makes the network's output infinite after ``steps`` steps, and counts those that follow."""
+    """Counts down the steps."""
 
-    def __init__(self, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, steps: int) -> None:
         self.left = steps
-        step = loop.train_step
-
-        def broken(*args: object, **kwargs: object) -> torch.Tensor:
-            return step(*args, **kwargs) * (float("nan") if self.left <= 0 else 1)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(loop, "train_step", broken)
 
     def step(self, images: int) -> None:
         self.left -= 1
 
+    def backend(self, device: torch.device) -> Rerun:
+        """Replays whose loss is not a number once no step is left."""
+        breaks = self
+
+        class Broken(Rerun):
+            def capture(self, act: Act, gen: torch.Generator) -> Act:
+                replay = super().capture(act, gen)
+                return lambda: replay() * (float("nan") if breaks.left <= 0 else 1)
+
+        return Broken()
+
 
 @pytest.mark.parametrize("after", [130, 149, 199])
-def test_a_broken_loss_stops_within_50_steps_and_keeps_the_last_epoch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
-) -> None:
+def test_a_broken_loss_stops_within_50_steps_and_keeps_the_last_epoch(tmp_path: Path, after: int) -> None:
     run = make_run("baseline", width=4, fraction=0.5, overrides={"epochs": 3, "batch_size": 5})  # 100 steps an epoch
     whole = train(run, tmp_path / "whole", device=CPU)
-    with monkeypatch.context() as patch:
-        breaks = Breaks(after, patch)
-        with pytest.raises(RunFailed, match="epoch 2"):
-            train(run, tmp_path, device=CPU, progress=breaks)
+    breaks = Breaks(after)
+    with pytest.raises(RunFailed, match="epoch 2"):
+        train(run, tmp_path, device=CPU, progress=breaks, engine="graphs", backend=breaks.backend)
     assert -50 <= breaks.left <= 0
     folder = tmp_path / run.folder
     assert json.loads((folder / "failed.json").read_text())["epoch"] == 2
@@ -201,29 +204,35 @@ def test_weights_of_another_network_are_listed(trained_run: Path) -> None:
 TF32 = (torch.backends.cuda.matmul, torch.backends.cudnn)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "tf32"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_convolutions_are_of_fp32_unless_tf32_is_wanted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
     """Torch rounds their factors on CUDA if it is not told otherwise, on the way back too."""
-    seen = set()
-    step = loop.train_step
+    seen: set[tuple[bool, ...]] = set()
 
-    def watched(*args: Any) -> Any:
-        seen.add(tuple(backend.allow_tf32 for backend in TF32))
-        return step(*args)
+    def watch(module: torch.nn.Module, *_: object) -> None:
+        if module.training:
+            seen.add(tuple(backend.allow_tf32 for backend in TF32))
 
-    monkeypatch.setattr(loop, "train_step", watched)
-    for module in (loop, state, cost):
-        monkeypatch.setattr(module, "choose_precision", lambda wanted, device: wanted)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    overrides = {"epochs": 1, "precision": precision}
-    run = make_run("baseline", width=4, fraction=0.1, overrides=overrides)
-    folder = train(run, tmp_path, device=CPU)
-    loop.dry_run(run, device=CPU)
-    cost.Timed(run, cost.random_images(8, 8, 10), CPU).seconds(1)
-    assert seen == {(precision == "tf32",) * 2} and torch.backends.cudnn.allow_tf32
-    assert json.loads((folder / "training.json").read_text())["precision"] == precision
+    run = make_run("baseline", width=4, fraction=0.1, overrides={"epochs": 1, "precision": precision})
+    watching = torch.nn.modules.module.register_module_forward_pre_hook(watch)
+    try:
+        for act in (
+            lambda: train(run, tmp_path, device=CPU),
+            lambda: dry_run(run, device=CPU),
+            lambda: cost.Timed(run, cost.random_images(8, 8, 10), CPU).seconds(1),
+        ):
+            seen.clear()
+            act()
+            assert seen == {(False, False)} and torch.backends.cudnn.allow_tf32
+    finally:
+        watching.remove()
+    with exact_products("tf32"):
+        assert all(backend.allow_tf32 for backend in TF32)
+    facts = json.loads((tmp_path / run.folder / "training.json").read_text())
+    assert facts["precision"] == precision
 
 
 def test_bad_input_is_said_and_leaves_nothing_before_the_first_line_of_metrics(tmp_path: Path) -> None:

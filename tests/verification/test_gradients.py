@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from catchup_bench.models import MODELS
-from catchup_bench.verification import gradients
 from catchup_bench.verification.gradients import QUICK, check_gradients
 
 ALL = [(name, width) for name in MODELS for width in ((16,) if name == "resnext50" else (1, 3, 4, 6, 8))]
@@ -40,8 +39,7 @@ def test_a_wrong_gradient_and_a_crash_are_named(monkeypatch: pytest.MonkeyPatch,
         "gradients.errors_of = errors_of\n"
         "gradients.main()\n"
     )
-    monkeypatch.setattr(gradients, "COMMAND", ["broken"])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    lines = check_gradients([("wrn16-8", 1), ("wrn16-8", 3)])
+    lines = check_gradients([("wrn16-8", 1), ("wrn16-8", 3)], module="broken")
     assert lines[0] == "wrn16-8 of width 1: its gradient is 50% off"
     assert lines[1].startswith("wrn16-8 of width 3: ended the process with -6")

@@ -22,6 +22,7 @@ from catchup_bench.verification.method import (
     file_says_what_the_class_is,
     run_check,
 )
+from tests.support.method_settings import settings_of
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
@@ -42,10 +43,6 @@ CHEAP = {
 }
 """Width, variant and image size of networks in miniature; PyramidNet-200 is in test_regularizers."""
 
-NO_BRANCHES = {(m, n) for m in ("stochdepth", "shakedrop") for n in ("densenet121", "vgg11")}
-LEAVES_THE_LAST = {"manifold", "nfm", "noisymix"}
-NO_POOLING = {(m, "vgg11") for m in ("alignmixup", "recursivemix", "snapmix", "sumix", "adautomix")}
-
 
 @pytest.mark.parametrize("network", CHEAP)
 @pytest.mark.parametrize("name", registry.methods())
@@ -55,16 +52,16 @@ def test_method_works_on_every_network(name: str, network: str) -> None:
     torch.manual_seed(0)
     net = MODELS[network].build(num_classes=4, width=width, variant=variant)
     method = registry.method_class(name)()
-    if (name, network) in NO_BRANCHES | NO_POOLING:
-        reason = "residual blocks" if (name, network) in NO_BRANCHES else "one linear layer"
-        with pytest.raises(ValueError, match=reason):
+    settings = settings_of(name)
+    if network in settings.refuses:
+        with pytest.raises(ValueError, match=settings.refuses[network]):
             method.bind(net)
         return
     method = method.bind(net)
     rng, gen = np.random.default_rng(0), torch.Generator().manual_seed(0)
     plans = dict.fromkeys(method.plan(rng) for _ in range(200))
     if isinstance(method, Mixup) and method.layers[1:]:
-        assert max(method.layers) == len(net.stages) or name in LEAVES_THE_LAST
+        assert max(method.layers) == len(net.stages) or settings.skips_last_stage
     x, y = torch.rand(4, 3, size, size, generator=gen), torch.arange(4)
     method.start_epoch(net)
     for plan in plans:

@@ -1,0 +1,69 @@
+"""Read what a board's folder holds: its records, costs and failed trainings. A table is computed from it alone."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..boards import Board
+from ..boards.grid import job_digest, jobs_of
+from ..records.costs import read_costs
+from ..records.record import Record, read_record
+from ..records.results_folder import (
+    cost_file,
+    failures_of_board,
+    kept_level,
+    record_location,
+    record_of_failure,
+    records_of_board,
+)
+from ..system.files import read_json
+
+Records = dict[str, dict[str, dict[int, Record]]]
+"""Label → setup → seed → record."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """The ``records`` of a board, each checked; ``levels`` of verification by the records' paths below the board's
+    folder; ``costs``, the relative times of a step by label; and how many trainings ``failed`` per label."""
+
+    records: Records
+    levels: Mapping[Path, int]
+    costs: Mapping[str, float]
+    failed: Counter[str]
+
+
+def read_results(board: Board, folder: Path) -> Results:
+    """Read the ``folder`` of ``board``, each record once; one of another protocol than the board's is left out.
+
+    Raises :class:`VerificationFailed` for a record that contradicts itself.
+    """
+    expected = {job.path: job.run.digest for job in jobs_of(board)}
+    records: Records = {}
+    levels: dict[Path, int] = {}
+    for path in records_of_board(folder):
+        record, below = read_record(path), path.relative_to(folder)
+        if expected.get(below) == job_digest(record):
+            location = record_location(folder, path)
+            records.setdefault(location.label, {}).setdefault(location.setup, {})[record.source.seed] = record
+            levels[below] = kept_level(path)
+    return Results(records, levels, first_costs(board, folder), count_failures(expected, folder))
+
+
+def first_costs(board: Board, folder: Path) -> Mapping[str, float]:
+    """Return the relative step time per label, of the first setup that has been measured."""
+    measured = (read_costs(cost_file(folder, setup.name)).ratios for setup in board.setups)
+    return next(filter(None, measured), {})
+
+
+def count_failures(expected: Mapping[Path, str], folder: Path) -> Counter[str]:
+    """Count the failed trainings per label, in the board's own protocol and without a record."""
+    counts: Counter[str] = Counter()
+    for path in failures_of_board(folder):
+        record = record_of_failure(path)
+        failure = read_json(path, "failure")
+        digest = failure.get("digest") if isinstance(failure, dict) else None
+        if digest is not None and expected.get(record.relative_to(folder)) == digest and not record.exists():
+            counts[record_location(folder, record).label] += 1
+    return counts
