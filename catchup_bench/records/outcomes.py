@@ -11,6 +11,7 @@ from ..runs.folder import RunFolder, read_metrics, read_run_or_external
 from ..runs.run import ExternalNetwork, Run
 from ..system.files import read_json, write_json
 from ..system.slices import WHOLE, Slice
+from .facts import MOST_LOOKS
 from .record import Outcome, Record, as_json
 
 
@@ -142,10 +143,11 @@ def collect_record(folder: Path) -> Record:
 
 
 def training_facts(folder: Path) -> Any:
-    """Return what a record keeps of a training: its summary, and as ``curve`` epoch, loss and test error at every look
-    at the latter."""
+    """Return what a record keeps of a training: its summary, and as ``curve`` epoch, loss and test error at the
+    looks at the latter, no more than :data:`MOST_LOOKS`."""
     summary = read_json(RunFolder(folder).training, "training summary")
     looks = [line for line in read_metrics(folder) if "loss" in line and "test_error" in line]
+    looks = looks[:: -(-len(looks) // MOST_LOOKS) or 1]
     points = [[line["epoch"], float(f"{line['loss']:.5g}"), float(f"{line['test_error']:.5g}")] for line in looks]
     return summary | {"curve": points} if points and isinstance(summary, dict) else summary
 
