@@ -140,9 +140,8 @@ class Board(BaseModel):
     """``name`` is that of the file, of its page and of the folder of its records. ``rank`` is the column that orders
     the rows. ``differs`` says, where columns stand beside the paper's, in what this is not its protocol; ``cost_paper``
     is the paper's column of times. ``schedule`` are columns of errors or accuracies after ever longer training, in that
-    order: the page says from which on a method is better than the baseline.
-    ``claim`` is the row of which the page says whether it relies on more features and has a flatter loss than the
-    others."""
+    order: the page says from which on a method is better than the baseline. ``claim`` is the row of which the page says
+    whether it relies on more features and has a flatter loss than the others."""
 
     model_config = STRICT
     name: str

@@ -33,12 +33,12 @@ def curves(mpl: Any, lines: Sequence[Curve], x: str, y: str, prepare: Callable[[
     axes.tick_params(labelcolor=MUTED)
     axes.grid()
     axes.xaxis.get_major_locator().set_params(integer=x == "epoch", nbins=7)
-    if prepare is not None:
-        prepare(axes)
     for line in lines:
         if line.faint is not None:
             axes.plot(line.x, line.faint, color=style(line.number)["color"], linewidth=0.8, alpha=0.35)
         axes.plot(line.x, line.y, marker=line.marker, markersize=4, linewidth=1.6, **style(line.number))
+    if prepare is not None:
+        prepare(axes)
     if len(lines) < 2:
         fit(axes, LEFT, FOOT)
         return figure
@@ -52,10 +52,13 @@ def curves(mpl: Any, lines: Sequence[Curve], x: str, y: str, prepare: Callable[[
 
 
 def logarithmic(axes: Any) -> None:
-    """Scale the ordinate of ``axes`` by logarithms, with plain numbers at its ticks."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    """Scale the ordinate of ``axes`` by logarithms, with plain numbers at its ticks: 1, 2 and 5 of each power of ten,
+    where there are few powers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 

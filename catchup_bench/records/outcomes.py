@@ -11,6 +11,7 @@ from ..runs.folder import RunFolder, read_metrics, read_run_or_external
 from ..runs.run import ExternalNetwork, Run
 from ..system.files import read_json, write_json
 from ..system.slices import WHOLE, Slice
+from .facts import MOST_LOOKS
 from .record import Outcome, Record, as_json
 
 
@@ -130,7 +131,7 @@ def collect_record(folder: Path) -> Record:
             digest=source.digest,
             checkpoint=evaluation["checkpoint"],
             test_sha256=evaluation["test_sha256"],
-            training={**read_json(files.training, "training summary"), **training_curve(folder)} if of_run else {},
+            training=training_facts(folder) if of_run else {},
             evaluated=evaluated,
             outcomes={
                 name: s.outcome.model_copy(update={"provenance": evaluated.index(s.provenance)})
@@ -141,11 +142,14 @@ def collect_record(folder: Path) -> Record:
         raise UsageError(f"{folder} gives no record: {one_line(err)}") from None
 
 
-def training_curve(folder: Path) -> dict[str, Any]:
-    """Return what a record keeps of the metrics of a run: epoch, loss and test error at every look at the latter."""
+def training_facts(folder: Path) -> Any:
+    """Return what a record keeps of a training: its summary, and as ``curve`` epoch, loss and test error at the
+    looks at the latter, no more than :data:`MOST_LOOKS`."""
+    summary = read_json(RunFolder(folder).training, "training summary")
     looks = [line for line in read_metrics(folder) if "loss" in line and "test_error" in line]
+    looks = looks[:: -(-len(looks) // MOST_LOOKS) or 1]
     points = [[line["epoch"], float(f"{line['loss']:.5g}"), float(f"{line['test_error']:.5g}")] for line in looks]
-    return {"curve": points} if points else {}
+    return summary | {"curve": points} if points and isinstance(summary, dict) else summary
 
 
 def merge_outcomes(into: Path, others: Iterable[Path]) -> list[str]:

@@ -96,7 +96,7 @@ def hostile_record(run: Path, path: Path, **changes: Any) -> Record:
     whole = collect_record(run)
     assert whole.run is not None
     named = whole.run.model_copy(update={"dataset": whole.run.dataset.model_copy(update={"name": HOSTILE})})
-    training = whole.training | {"device": HOSTILE, "precision": HOSTILE}
+    training = whole.training | {"device": HOSTILE}
     record = whole.model_copy(update={"run": named, "digest": named.digest, "training": training, **changes})
     write_record(record, path)
     return record
