@@ -32,7 +32,8 @@ class Context:
     """The input of a suite: the network, the test images in official order, and what the dataset says of them.
     ``captured`` makes its passes where they are captured; attacks need the gradient, and take ``net``. ``key`` is what
     random numbers are keyed by: what the whole test set is, see :func:`catchup_bench.data.stream_key`. ``snapshots``
-    are files of the network's weights at several epochs of its training, where they were kept."""
+    are files of the network's weights at several epochs of its training, where they were kept; ``folder`` is that of
+    its run, where it is one of ours."""
 
     net: nn.Module
     images: Images
@@ -44,6 +45,7 @@ class Context:
     captured: Forward | None = None
     key: str = ""
     snapshots: Mapping[int, Path] = field(default_factory=dict)
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.key:  # a part of the images keeps the key of the whole
@@ -66,7 +68,8 @@ class ConditionResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Suite(ABC):
-    """One evaluation; fields are its options. The file's name is the suite's name."""
+    """One evaluation; fields are its options. The file's name, with hyphens, is the suite's
+    name."""
 
     about: ClassVar[str]
     cost: ClassVar[str]
@@ -168,11 +171,12 @@ def resolve_suites(suites: dict[str, Suite], dataset: str, data_dir: Path | None
 
 
 def suite_names() -> list[str]:
-    return module_names("catchup_bench.suites")
+    """Return the names of the suites: of their files, with hyphens."""
+    return [name.replace("_", "-") for name in module_names("catchup_bench.suites")]
 
 
 def suite_class(name: str) -> "type[Suite]":
     from . import Suite
 
     pick("suite", name, suite_names())
-    return only_class(importlib.import_module(f"catchup_bench.suites.{name}"), Suite, name)
+    return only_class(importlib.import_module(f"catchup_bench.suites.{name.replace('-', '_')}"), Suite, name)
