@@ -182,6 +182,11 @@ def test_help_imports_nothing_heavy(words: str, tmp_path: Path) -> None:
     assert run_python(code, cwd=tmp_path).endswith("HEAVY []")
 
 
+def test_the_package_itself_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = "import sys, catchup_bench; print([m for m in ('torch', 'numpy', 'pandas', 'typer') if m in sys.modules])"
+    assert run_python(code, cwd=tmp_path) == "[]"
+
+
 def test_methods_is_no_package_of_its_own_elsewhere(tmp_path: Path) -> None:
     code = (
         "import importlib.util as u; print(u.find_spec('methods'), bool(u.find_spec('catchup_bench.methods.catchup')))"

@@ -10,6 +10,7 @@ from ..errors import Changed, UsageError, pick
 from ..method import Method
 from ..models import MODELS, StagedNet
 from ..models.branches import put_plain_branches
+from ..models.staging import FAMILIES
 from ..plugins import complete_options
 from ..seeds import derive
 from ..system.files import file_digest
@@ -81,13 +82,27 @@ def check_method_file(run: Run) -> None:
 def build(run: Run, device: torch.device, num_classes: int | None = None) -> tuple[StagedNet, Method]:
     """Build the network, and the method bound to it. ``bind`` may add parameters, so it comes before any weights."""
     net = build_net(run.model, run.dataset.name, device, run.seed, num_classes, run.recipe.normalise)
+    method = bind(build_method(run), net, f"{run.method.name} with {run.model.name}", derive(run.seed, "extra"))
+    return net.to(device, memory_format=torch.channels_last), method  # type: ignore[call-overload]
+
+
+def bind(method: Method, net: StagedNet, what: str, seed: int) -> Method:
+    """Return ``method`` as used with ``net``, what it makes of its own drawn from ``seed``.
+
+    Raises :class:`UsageError` for ``what`` when they do not go together, such as a method that mixes features with a
+    network whose stages are not known.
+    """
+    if not len(net.stages) and "feature" in method.level:
+        raise UsageError(
+            f"{what}: the method mixes the features after a stage, and this network's stages are not found; they are "
+            f"of {FAMILIES}"
+        )
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(run.seed, "extra"))
-            method = build_method(run).bind(net)
+            torch.manual_seed(seed)
+            return method.bind(net)
     except ValueError as err:
-        raise UsageError(f"{run.method.name} with {run.model.name}: {err}") from None
-    return net.to(device, memory_format=torch.channels_last), method  # type: ignore[call-overload]
+        raise UsageError(f"{what}: {err}") from None
 
 
 def evaluation_net(run: Run, device: torch.device, num_classes: int | None = None) -> StagedNet:

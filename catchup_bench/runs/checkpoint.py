@@ -78,7 +78,10 @@ def read_card(path: Path) -> dict[str, Any]:
 
 def num_classes(tensors: dict[str, Tensor]) -> int | None:
     """Return how many classes these weights know, which are fewer than the dataset's where a part of it was trained on;
-    ``None`` when the head is not that of our networks."""
+    ``None`` when the head is not that of our networks. A network that was not made here says it in ``classes``."""
+    stated = tensors.get("classes")
+    if stated is not None and stated.ndim == 0 and not stated.is_floating_point():
+        return int(stated)
     linear = sorted(k for k, v in tensors.items() if k.startswith("head.") and k.endswith(".weight") and v.ndim == 2)
     return len(tensors[linear[-1]]) if linear else None
 
