@@ -1,6 +1,8 @@
 """``catchup-bench leaderboard``: run the missing runs of a board, render its page, check it."""
 
 import time
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
     from ..jobs.ray_cluster import Cluster
     from ..jobs.run_board import BoardWork
+    from ..suites import Suite
+    from ..verification.reproduction import Reproduction
 
 leaderboard = typer.Typer(help="Run the missing runs of a board; render and check its page.", no_args_is_help=True)
 
@@ -216,6 +220,81 @@ def leaderboard_check(
     if stale := stale_pages(root_folder, None if board is None else boards.load(board, recipe)):
         raise VerificationFailed(f"{', '.join(stale)}: not what the records give; run catchup-bench leaderboard render")
     show({"stale": []}) if as_json else typer.echo("every page is what the records give")
+
+
+@command(leaderboard, "reproduce")
+def leaderboard_reproduce(
+    record: Annotated[Path, typer.Argument(help="Record of a board, below leaderboards/results.")],
+    board: Annotated[
+        str | None,
+        typer.Option(help="Name of its board, or a TOML file; by default the name of the folder that it lies in."),
+    ] = None,
+    root: Root = None,
+    runs: Annotated[Path, typer.Option(help="Folder in which the run is trained again; one of its own.")] = Path(
+        "runs/reproduced"
+    ),
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    engine: Engine = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train the run of a record again and evaluate it; say whether it came to the same bits, or to a result inside the
+    prediction interval, and exit with 4 when it did neither.
+
+    The interval is that of one further run of the method, from its seeds on the board.
+    """
+    from ..errors import VerificationFailed
+    from ..records.results_folder import find_root
+    from ..system.hardware import choose_device
+    from ..verification.reproduction import reproduce
+    from .progress import EvaluationBar, TrainingBar
+
+    with ExitStack() as bars:
+        bar = bars.enter_context(TrainingBar("training", quiet=as_json))
+
+        def begin(suites: "dict[str, Suite]", todo: dict[str, list[str]]) -> EvaluationBar:
+            bar.progress.stop()  # one live display at a time
+            return bars.enter_context(EvaluationBar("evaluating", quiet=as_json)).begin_suites(suites, todo)
+
+        found = reproduce(
+            record, find_root(root), runs, device=choose_device(device), board=board, data_dir=data_dir,
+            engine=engine, progress=bar, begin=begin,
+        )  # fmt: skip
+    verdict = "same bits" if found.same else "inside" if found.inside else "outside" if found.interval else "one seed"
+    if as_json:
+        facts = {k: v for k, v in asdict(found).items() if k != "folder"}
+        show({"verdict": verdict, "folder": str(found.folder), **facts})
+    else:
+        typer.echo("\n".join(reproduction_lines(found)))
+    if verdict in ("outside", "one seed"):
+        raise VerificationFailed(
+            f"{record}: {found.column} came to {found.value:.2f}, "
+            + (
+                "outside the interval of one further run"
+                if found.interval
+                else "and one seed alone gives no interval of a further run: train more seeds"
+            )
+        )
+
+
+def reproduction_lines(found: "Reproduction") -> list[str]:
+    """Return what to print of a run that was trained again."""
+    lines = [str(found.folder)]
+    if found.same:
+        return [*lines, f"the same bits: the weights, and the outcomes of all {len(found.differing)} conditions"]
+    bits, conditions = sum(found.differing.values()), sum(map(bool, found.differing.values()))
+    weights = "the same weights" if found.weights else "other weights"
+    lines.append(f"{weights}; {bits} outcomes differ, in {conditions} of {len(found.differing)} conditions")
+    lines += [f"not as it was: {change}" for change in found.changes]
+    value = f"{found.column}: {found.value:.2f}, before {found.before:.2f}"
+    if found.interval is None:
+        return [*lines, value]
+    low, high = found.interval
+    where = "inside" if found.inside else "outside"
+    return [
+        *lines,
+        f"{value}; {where} {low:.2f} to {high:.2f}, where one further run lies in 95 % of cases ({found.seeds} seeds)",
+    ]
 
 
 @command(leaderboard, "list")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import UsageError
 from .options import (
     DataDir,
     Device,
@@ -22,9 +23,35 @@ from .options import (
     show,
 )
 
+DESCRIBES = {
+    "method": "--method",
+    "dataset": "--dataset",
+    "fraction": "--fraction",
+    "model": "--model",
+    "width": "--width",
+    "variant": "--variant",
+    "recipe": "--recipe",
+    "epochs": "--epochs",
+    "precision": "--precision",
+    "seed": "--seed",
+    "set_": "--set",
+}
+"""Parameters that say what a run is, which ``--from`` does instead → their options."""
+
 
 def train(
-    method: Annotated[str, typer.Option(help="Name of a method, or path of a Python file that defines one.")],
+    context: typer.Context,
+    method: Annotated[
+        str | None, typer.Option(help="Name of a method, or path of a Python file that defines one.")
+    ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Repeat the run that a record, a run.json or a run's folder describes, with as many threads as it "
+            "was trained with.",
+        ),
+    ] = None,
     dataset: Annotated[str, typer.Option(help="Name of a dataset, folder:PATH, hf:NAME, or heldout:NAME.")] = "digits",
     fraction: Annotated[
         float, typer.Option(help="Share of the training images of each class, above 0 and at most 1.")
@@ -57,14 +84,25 @@ def train(
     To train on several GPUs, each with its share of every batch: torchrun --nproc-per-node 2 -m catchup_bench train …
     """
     from ..plugins import parse_settings
+    from ..records.described import read_described
     from ..runs.folder import RunFolder
     from ..runs.make import make_run
 
-    overrides = {k: v for k, v in (("epochs", epochs), ("precision", precision)) if v is not None}
-    run = make_run(
-        method, dataset, model=model, width=width, variant=variant, recipe_name=recipe, overrides=overrides,
-        fraction=fraction, seed=seed, settings=parse_settings(set_),
-    )  # fmt: skip
+    described = None
+    if from_ is not None:
+        sources = {option: context.get_parameter_source(name) for name, option in DESCRIBES.items()}
+        if given := [option for option, source in sources.items() if source and source.name == "COMMANDLINE"]:
+            raise UsageError(f"--from {from_} says what the run is: leave out {', '.join(given)}")
+        described = read_described(from_)
+        run, threads = described.run, threads or described.threads
+    elif method is None:
+        raise UsageError("train needs --method NAME, or --from with a record or a run.json")
+    else:
+        overrides = {k: v for k, v in (("epochs", epochs), ("precision", precision)) if v is not None}
+        run = make_run(
+            method, dataset, model=model, width=width, variant=variant, recipe_name=recipe, overrides=overrides,
+            fraction=fraction, seed=seed, settings=parse_settings(set_),
+        )  # fmt: skip
     from ..engines import choose_engine
     from ..system.hardware import choose_device
     from ..training import loop
@@ -80,7 +118,7 @@ def train(
         return typer.echo(
             f"would train {run.folder} ({run.recipe.epochs} epochs); one step works, its loss is {loss:.3f}"
         )
-    title = f"{run.method.name} on {dataset}, seed {seed}"
+    title = f"{run.method.name} on {run.dataset.name}, seed {run.seed}"
     with join_group(where) as group, TrainingBar(title, quiet=as_json or not group.main) as bar:
         folder = loop.train(
             run,
@@ -101,5 +139,7 @@ def train(
         return show({"folder": str(folder), "run": run.model_dump(mode="json"), "training": facts})
     for plan, why in facts.get("eager_plans", {}).items():
         typer.echo(f"plan {plan} ran eagerly: {why}", err=True)
+    for change in described.changes(facts) if described else ():
+        typer.echo(f"not as it was described: {change}", err=True)
     last = json.loads(files.metrics.read_text(encoding="utf-8").splitlines()[-1])
     typer.echo(f"{folder}\n{run.recipe.epochs} epochs, test error {last['test_error']:.2f} % at the last one")
