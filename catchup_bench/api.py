@@ -11,7 +11,6 @@
 All of it is also on the command line, and both come to the same bits.
 """
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -40,6 +39,7 @@ from .plugins import complete_options
 from .records.outcomes import collect_record
 from .records.record import Outcome, Record
 from .records.results_folder import board_folder, find_root
+from .runs.checkpoint import state_digest
 from .runs.folder import RunFolder, read_run
 from .runs.make import make_run
 from .runs.run import Run
@@ -137,7 +137,7 @@ def evaluate(
     if how:
         evaluated = SelectedOutputs(evaluated, outputs).to(device)
     stated = {"network": type(net).__name__, "normalisation": normalise} | selection_facts(outputs, how)
-    checkpoint = {"sha256": weights_digest(net, stated), **stated}
+    checkpoint = {"sha256": state_digest(net, json.dumps(stated, sort_keys=True)), **stated}
     with tempfile.TemporaryDirectory() as temporary:
         model = EvaluatedModel(evaluated, dataset, Path(folder or temporary), checkpoint)
         found = evaluate_model(model, resolved, device=device, data_dir=data_dir, threads=threads)
@@ -151,16 +151,6 @@ def named_suites(
     names = [suites] if isinstance(suites, str) else suites
     made = make_suites(names, {name: dict(options) for name, options in (settings or {}).items()})
     return resolve_suites(made, dataset, data_dir)
-
-
-def weights_digest(net: nn.Module, stated: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of the names, kinds and values in the state of ``net``, and of what else is ``stated``."""
-    total = hashlib.sha256(json.dumps(stated, sort_keys=True).encode())
-    for name, value in sorted(net.state_dict().items()):
-        plain = value.detach().cpu().contiguous()
-        total.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
-        total.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-    return total.hexdigest()
 
 
 @dataclass(frozen=True)

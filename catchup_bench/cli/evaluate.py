@@ -78,6 +78,7 @@ def evaluate(
     from ..errors import UsageError
     from ..evaluation.evaluate import evaluate, select_runs
     from ..evaluation.evaluated_model import Choices, model_of_checkpoint, trained_model
+    from ..evaluation.external_model import external_model, is_external
     from ..plugins import parse_settings
     from ..records.outcomes import lacking_in
     from ..report.summary import summarise
@@ -96,7 +97,14 @@ def evaluate(
     chosen_engine = choose_engine(engine, where)
     models: list[tuple[Path, str, Callable[[], EvaluatedModel]]]
     choices = Choices(normalise=normalise, weights=weights, classes=classes)
-    if checkpoint is None:
+    if is_external(model):
+        if dataset is None or which:
+            raise UsageError(f"--model {model} needs --dataset, on whose test images it is evaluated, and takes no RUN")
+        path = None if checkpoint is None else Path(checkpoint)
+        other = external_model(str(model), path, dataset, runs, data_dir, where, choices)
+        typer.echo("".join(f"{line}\n" for line in other.notes), err=True, nl=False)
+        models = [(other.folder, other.dataset, lambda: other)]
+    elif checkpoint is None:
         if choices != Choices():
             raise UsageError("--normalise, --weights and --classes are for a --checkpoint: a run has its own")
         folders, left_out = select_runs(runs, which, suites, data_dir, part)

@@ -279,12 +279,15 @@ def leaderboard_reproduce(
 
 def reproduction_lines(found: "Reproduction") -> list[str]:
     """Return what to print of a run that was trained again."""
+    weights = "the same" if found.weights else "another"
     lines = [str(found.folder)]
     if found.same:
-        return [*lines, f"the same bits: the weights, and the outcomes of all {len(found.differing)} conditions"]
+        lines.append(f"the same bits: the outcomes of all {len(found.differing)} conditions; {weights} file of weights")
+        return lines if found.weights else [*lines, *(f"not as it was: {change}" for change in found.changes)]
     bits, conditions = sum(found.differing.values()), sum(map(bool, found.differing.values()))
-    weights = "the same weights" if found.weights else "other weights"
-    lines.append(f"{weights}; {bits} outcomes differ, in {conditions} of {len(found.differing)} conditions")
+    lines.append(
+        f"{bits} outcomes differ, in {conditions} of {len(found.differing)} conditions; {weights} file of weights"
+    )
     lines += [f"not as it was: {change}" for change in found.changes]
     value = f"{found.column}: {found.value:.2f}, before {found.before:.2f}"
     if found.interval is None:

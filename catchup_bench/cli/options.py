@@ -85,7 +85,14 @@ Workers = Annotated[
     ),
 ]
 
-ModelName = Annotated[str | None, typer.Option("--model", help="Network, by default that of the dataset.")]
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Network, by default that of the dataset; or one that was not made here: timm:NAME, torchvision:NAME, "
+        "./FILE.py:FUNCTION, and for evaluation hf:REPO.",
+    ),
+]
 
 Width = Annotated[
     int | None,

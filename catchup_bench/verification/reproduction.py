@@ -30,7 +30,8 @@ from ..training.loop import train
 class Reproduction:
     """What a run came to when it was trained again.
 
-    ``weights`` says whether they are the same bytes, ``differing`` how many outcomes differ by condition. ``column`` is
+    ``weights`` says whether their file has the same bytes, which it has not when another version describes the run in
+    its header; ``differing`` how many outcomes differ by condition. ``column`` is
     the one that ranks the board of the record, ``value`` its value now and ``before`` what it was, in percent;
     ``seeds`` are its values of this method, and ``interval`` is the 95 % interval in which one further run of it lies,
     ``None`` with fewer than two seeds. ``changes`` are the differences of the two trainings that may explain others.
@@ -48,8 +49,8 @@ class Reproduction:
 
     @property
     def same(self) -> bool:
-        """Return whether weights and outcomes are the same bits."""
-        return self.weights and not any(self.differing.values())
+        """Return whether every outcome is the same bit."""
+        return not any(self.differing.values())
 
     @property
     def inside(self) -> bool:

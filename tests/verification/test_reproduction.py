@@ -11,7 +11,7 @@ from catchup_bench import boards
 from catchup_bench.leaderboard.statistics import critical
 from catchup_bench.records.described import DescribedRun
 from catchup_bench.records.outcomes import collect_record
-from catchup_bench.records.record import write_record
+from catchup_bench.records.record import Outcome, unpack, write_record
 from catchup_bench.runs.folder import read_run
 from catchup_bench.training import loop
 from catchup_bench.verification import reproduction
@@ -109,17 +109,20 @@ def test_a_record_is_reproduced_to_the_bit_or_to_the_interval(
     assert found["verdict"] == "same bits" and found["weights"] and not any(found["differing"].values())
     assert found["value"] == found["before"] and found["seeds"] == 2
     plain = cli("leaderboard", "reproduce", tiny, "--board", "tiny.toml")
-    assert "the same bits: the weights, and the outcomes of all" in plain.stdout and plain.exit_code == 0
+    assert "the same bits: the outcomes of all 2 conditions; the same file" in plain.stdout and plain.exit_code == 0
 
     record = json.loads(tiny.read_text())
+    bits = unpack(record["outcomes"]["clean"]["bits"], 797)
+    bits[:2] = ~bits[:2]  # as if it were trained on another processor
+    record["outcomes"]["clean"] |= Outcome.of(bits, "clean", {}).model_dump(include={"bits", "correct"})
+    record["checkpoint"]["sha256"] = "0" * 64
+    tiny.write_text(json.dumps(record))
     values = [error_of(tmp_path, tiny, seed, found["column"]) for seed in (0, 1)]
     mean, half = sum(values) / 2, abs(values[0] - values[1]) / 2**0.5 * critical(0.05, 1) * (1 + 1 / 2) ** 0.5
-    assert found["interval"] == pytest.approx([mean - half, mean + half]) and found["before"] == values[0]
-
-    record["checkpoint"]["sha256"] = "0" * 64  # as if it were trained elsewhere
-    tiny.write_text(json.dumps(record))
     elsewhere = reproduced(cli, tiny, 0)
     assert elsewhere["verdict"] == "inside" and not elsewhere["weights"]
+    assert elsewhere["interval"] == pytest.approx([mean - half, mean + half]) and elsewhere["before"] == values[0]
+    assert elsewhere["differing"] == {"clean": 2, "fgsm-4": 0} and elsewhere["value"] == found["value"]
 
     monkeypatch.setattr(reproduction, "prediction", lambda values: (values.mean + 1, values.mean + 2))
     assert reproduced(cli, tiny, 4)["verdict"] == "outside"
