@@ -1,8 +1,9 @@
 """``catchup-bench train``."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,10 +19,14 @@ from .options import (
     Runs,
     Set,
     Threads,
+    Track,
     Variant,
     Width,
     show,
 )
+
+if TYPE_CHECKING:
+    from ..system.progress import Progress
 
 DESCRIBES = {
     "method": "--method",
@@ -76,6 +81,7 @@ def train(
     checkpoint_every: Annotated[
         float, typer.Option(min=0, help="Seconds between saved states that a run resumes from.")
     ] = 15,
+    track: Track = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -105,10 +111,12 @@ def train(
         )  # fmt: skip
     from ..engines import choose_engine
     from ..system.hardware import choose_device
+    from ..system.trackers import Several, Tracking, check_tracker
     from ..training import loop
     from ..training.distributed import join_group
     from .progress import TrainingBar
 
+    check_tracker(track)
     where = choose_device(device)
     chosen_engine = choose_engine(engine, where)
     if dry_run:
@@ -119,13 +127,19 @@ def train(
             f"would train {run.folder} ({run.recipe.epochs} epochs); one step works, its loss is {loss:.3f}"
         )
     title = f"{run.method.name} on {run.dataset.name}, seed {run.seed}"
-    with join_group(where) as group, TrainingBar(title, quiet=as_json or not group.main) as bar:
+    with ExitStack() as stack:
+        group = stack.enter_context(join_group(where))
+        bar = stack.enter_context(TrainingBar(title, quiet=as_json or not group.main))
+        progress: Progress = bar
+        if track is not None and group.main:
+            config = run.model_dump(mode="json")
+            progress = Several(bar, stack.enter_context(Tracking(track, runs / run.folder, config)))
         folder = loop.train(
             run,
             runs,
             device=where,
             data_dir=data_dir,
-            progress=bar,
+            progress=progress,
             threads=threads,
             checkpoint_every=checkpoint_every,
             engine=chosen_engine,
