@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import board, corrupt, evaluate, train
+    from .api import board, corrupt, evaluate, load, train
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "board", "corrupt", "evaluate", "method", "train"]
+__all__ = ["__version__", "board", "corrupt", "evaluate", "load", "method", "train"]
 
 _HERE = Path(__file__).resolve().parent
 

@@ -29,7 +29,7 @@ from .boards import record_name
 from .data.normalisation import parse_constants
 from .errors import UsageError
 from .evaluation.evaluate import evaluate as evaluate_model
-from .evaluation.evaluated_model import EvaluatedModel, trained_model
+from .evaluation.evaluated_model import EvaluatedModel, model_of_checkpoint, trained_model
 from .evaluation.outputs import SelectedOutputs, choose_outputs, selection_facts
 from .leaderboard.statistics import wilson
 from .leaderboard.table import Table, make_table
@@ -41,7 +41,7 @@ from .records.record import Outcome, Record
 from .records.results_folder import board_folder, find_root
 from .runs.checkpoint import state_digest
 from .runs.folder import RunFolder, read_run
-from .runs.make import make_run
+from .runs.make import make_run, model_spec
 from .runs.run import Run
 from .suites import Suite, make_suites, resolve_suites
 from .system.hardware import choose_device
@@ -52,7 +52,10 @@ from .training.own_loop import LoopMethod
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-__all__ = ["BoardResults", "Evaluation", "LoopMethod", "TrainedRun", "board", "corrupt", "evaluate", "method", "train"]
+__all__ = [
+    "BoardResults", "Evaluation", "LoopMethod", "TrainedRun", "board", "corrupt", "evaluate", "load",
+    "method", "train",
+]  # fmt: skip
 
 ROBUSTNESS = ("robustness",)
 
@@ -242,6 +245,17 @@ def train(
         progress=progress,
     )  # fmt: skip
     return TrainedRun(folder)
+
+
+def load(checkpoint: str, *, model: str | None = None, dataset: str | None = None, device: str = "auto") -> nn.Module:
+    """Return the network of a ``checkpoint``, in eval mode, for images in [0,1]: a file of weights that was made here,
+    ``hf://OWNER/NAME`` for those of a repository of the hub, or, with the names of their ``model`` and ``dataset``,
+    weights that were made elsewhere. Weights are read as data, and no code that comes with them is run.
+
+    Raises :class:`~catchup_bench.errors.UsageError` for what is not there, private or damaged, or does not fit.
+    """
+    spec = model_spec(model, None, None, data.get(dataset)) if model and dataset else None
+    return model_of_checkpoint(checkpoint, spec, dataset, Path("runs"), None, choose_device(device)).net.eval()
 
 
 def corrupt(

@@ -31,7 +31,7 @@ def evaluate(
     ] = "1/1",
     checkpoint: Annotated[
         str | None,
-        typer.Option(help="External weights: a safetensors or state-dict file, or robustbench:NAME."),
+        typer.Option(help="External weights: a safetensors or state-dict file, hf://OWNER/NAME or robustbench:NAME."),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="Dataset of the checkpoint, where the file does not name it.")
@@ -79,7 +79,7 @@ def evaluate(
     from ..engines import choose_engine
     from ..errors import UsageError
     from ..evaluation.evaluate import evaluate, select_runs
-    from ..evaluation.evaluated_model import Choices, model_of_checkpoint, trained_model
+    from ..evaluation.evaluated_model import Choices, model_of_checkpoint, trained_model, weights_file
     from ..evaluation.external_model import external_model, is_external
     from ..plugins import parse_settings
     from ..records.outcomes import lacking_in
@@ -104,7 +104,7 @@ def evaluate(
     if is_external(model):
         if dataset is None or which:
             raise UsageError(f"--model {model} needs --dataset, on whose test images it is evaluated, and takes no RUN")
-        path = None if checkpoint is None else Path(checkpoint)
+        path = None if checkpoint is None else weights_file(checkpoint)
         other = external_model(str(model), path, dataset, runs, data_dir, where, choices)
         typer.echo("".join(f"{line}\n" for line in other.notes), err=True, nl=False)
         models = [(other.folder, other.dataset, lambda: other)]

@@ -20,6 +20,7 @@ from ..runs.external import choose_state_dict, listed, rename
 from ..runs.folder import RunFolder, read_run
 from ..runs.run import ZOO, ExternalNetwork, ModelSpec, Run, plain
 from ..system.files import file_digest, write_json
+from ..system.hub import HUB, HUB_WEIGHTS, download, parse_repo
 from .outputs import SelectedOutputs, choose_outputs, selection_facts
 
 
@@ -203,9 +204,10 @@ def model_of_checkpoint(
     device: torch.device,
     choices: Choices = NO_CHOICES,
 ) -> EvaluatedModel:
-    """Read a file of weights, or ``robustbench:NAME`` out of RobustBench's model zoo."""
+    """Read a file of weights, that of a repository ``hf://OWNER/NAME`` of the hub, or ``robustbench:NAME`` out of
+    RobustBench's model zoo."""
     if not name.startswith(ZOO):
-        return model_of_weights(Path(name), model, dataset, runs, data_dir, device, choices)
+        return model_of_weights(weights_file(name), model, dataset, runs, data_dir, device, choices)
     if dataset is None:
         raise UsageError("robustbench:NAME needs --dataset: cifar10, cifar100 or imagenet")
     if choices.normalise is not None or choices.weights is not None:
@@ -227,6 +229,13 @@ def model_of_checkpoint(
     stated = {"robustbench": zoo_name} | ({"sha256": digest} if digest else {}) | selection_facts(outputs, by)
     folder = runs / f"robustbench-{dataset}-{plain(zoo_name)}-{identity(dataset, digest, stated)}"
     return EvaluatedModel(net, dataset, folder, stated, notes=tuple(notes))
+
+
+def weights_file(name: str) -> Path:
+    """Return the path of a file of weights, which is fetched from the hub for ``hf://OWNER/NAME``."""
+    if not name.startswith(HUB):
+        return Path(name)
+    return download(parse_repo(name), *HUB_WEIGHTS)
 
 
 def model_of_external(

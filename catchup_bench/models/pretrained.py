@@ -9,11 +9,8 @@ from torch import Tensor, nn
 
 from ..data.normalisation import check_constants
 from ..errors import UsageError, one_line_of
-from ..system.hub import Repo, download, download_json
+from ..system.hub import HUB_WEIGHTS, Repo, download, download_json
 from .library import import_timm, make_network
-
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""Files of weights in a repository of the hub, the best first."""
 
 Constants = tuple[tuple[float, float, float], tuple[float, float, float]]
 
@@ -36,7 +33,7 @@ def of_timm(name: str) -> Offered:
     config = import_timm().get_pretrained_cfg(own)
     if config is None or not config.hf_hub_id:
         raise UsageError(f"timm has no weights for {own} on the hub: give them by --checkpoint FILE")
-    files = (config.hf_hub_filename,) if config.hf_hub_filename else WEIGHTS
+    files = (config.hf_hub_filename,) if config.hf_hub_filename else HUB_WEIGHTS
     return Offered(net, download(Repo(config.hf_hub_id), *files), constants_of(config.mean, config.std, name))
 
 
@@ -65,7 +62,7 @@ def of_hub(repo: Repo) -> Offered:
         classes = merged.get("num_classes")
         net = make_network(f"timm:{architecture}", classes if isinstance(classes, int) else None)
         constants = constants_of(merged.get("mean"), merged.get("std"), repo.name)
-        return Offered(net, download(repo, *WEIGHTS), constants)
+        return Offered(net, download(repo, *HUB_WEIGHTS), constants)
     if isinstance(config.get("model_type"), str):
         return _of_transformers(repo)
     raise UsageError(f"the config.json of {repo.name} is neither that of timm nor of transformers")

@@ -3,14 +3,18 @@
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import UsageError, one_line_of
+from ..errors import RunFailed, UsageError, one_line_of
 from .files import shallow
 
 HUB = "hf://"
 """Prefix of a checkpoint on the hub."""
+
+HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""Files of weights in a repository, the best first."""
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
@@ -83,3 +87,29 @@ def download_json(repo: Repo, file: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UsageError(f"{file} of {repo.name} is not an object in JSON")
     return values
+
+
+def upload(repo: Repo, files: Mapping[str, bytes | Path], message: str, private: bool = False) -> str:
+    """Make ``repo`` if it is new, and commit ``files`` to it at once; return the address of its page.
+
+    Raises :class:`UsageError` where nobody is logged in, or may not write there, and :class:`RunFailed` without a
+    network.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    api = HfApi(endpoint=endpoint())
+    changes = [
+        CommitOperationAdd(name, content if isinstance(content, bytes) else str(content))
+        for name, content in files.items()
+    ]
+    try:
+        url = api.create_repo(repo.name, private=private, exist_ok=True)
+        api.create_commit(repo.name, changes, commit_message=message)
+    except HfHubHTTPError as err:
+        if err.response is not None and err.response.status_code in (401, 403):
+            raise UsageError(f"you may not write to {repo.name}: run hf auth login with a token that may") from None
+        raise RunFailed(f"{repo.name}: {one_line_of(err)[:200]}") from None
+    except Exception as err:  # of the network, of which there are many
+        raise RunFailed(f"{repo.name} cannot be reached: {one_line_of(err)[:200]}") from None
+    return str(url)
