@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..jobs.ray_cluster import Cluster
     from ..jobs.run_board import BoardWork
+    from ..jobs.slurm import Slurm
     from ..suites import Suite
     from ..verification.reproduction import Reproduction
 
@@ -51,8 +52,10 @@ def leaderboard_run(
     threads: Threads = None,
     workers: Workers = None,
     on: Annotated[
-        Literal["local", "ray"],
-        typer.Option(help="Where to run: on this machine, or on a Ray cluster whose nodes have this package."),
+        Literal["local", "ray", "slurm"],
+        typer.Option(
+            help="Where to run: on this machine, on a Ray cluster, or as jobs of Slurm; the nodes need this package."
+        ),
     ] = "local",
     address: Annotated[
         str | None,
@@ -60,11 +63,26 @@ def leaderboard_run(
             help="Address of the Ray cluster, or auto; by default that of RAY_ADDRESS, of this machine, or a new one."
         ),
     ] = None,
-    cpus_per_run: Annotated[float | None, typer.Option(help="Cores of each run on Ray, by default 1.")] = None,
+    cpus_per_run: Annotated[float | None, typer.Option(help="Cores of each run on Ray or Slurm, by default 1.")] = None,
     gpus_per_run: Annotated[
         float | None,
-        typer.Option(help="GPUs of each run on Ray; 0.25 puts four runs on a GPU. By default 1 where there are any."),
+        typer.Option(
+            help="GPUs of each run. On Ray, 0.25 puts four runs on a GPU, and the default is 1 where there are any; on "
+            "Slurm the default is 0."
+        ),
     ] = None,
+    partition: Annotated[
+        str | None, typer.Option(help="Partition of the jobs of Slurm, by default Slurm's own.")
+    ] = None,
+    time_per_run: Annotated[
+        str | None,
+        typer.Option(
+            help="Time limit of each job of Slurm, by default 4h; a run that takes longer goes on in another."
+        ),
+    ] = None,
+    sbatch: Annotated[
+        list[str], typer.Option(help="Further option of sbatch: KEY=VALUE, such as account=NAME; repeat for several.")
+    ] = [],  # noqa: B006
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Include runs whose training failed.")] = False,
     dry_run: Annotated[
         bool,
@@ -83,13 +101,16 @@ def leaderboard_run(
     from ..jobs.local import parse_workers
     from ..jobs.ray_cluster import parse_cluster
     from ..jobs.run_board import find_work
+    from ..jobs.slurm import parse_slurm
     from ..records.results_folder import find_root
     from ..system.hardware import choose_device
 
     side_by_side = parse_workers(workers)
-    cluster = parse_cluster(on, address, cpus_per_run, gpus_per_run, workers)
-    where = choose_device(device if cluster is None else "cpu")  # a cluster's head may have no GPU
-    chosen_engine = choose_engine(engine, where) if cluster is None else engine
+    slurm = parse_slurm(on, address, cpus_per_run, gpus_per_run, workers, device, partition, time_per_run, sbatch)
+    cluster = None if slurm else parse_cluster(on, address, cpus_per_run, gpus_per_run, workers)
+    here = cluster is None and slurm is None
+    where = choose_device(device if here else "cpu")  # a cluster's head may have no GPU
+    chosen_engine = choose_engine(engine, where) if here else engine
     until = time.time() + selection.seconds(time_budget) if time_budget else None
     root_folder = find_root(root)
     chosen = boards.load(board, recipe)
@@ -100,7 +121,7 @@ def leaderboard_run(
         return show_commands(board, recipe, work, as_json)
     if dry_run:
         return show_estimate(work, where, as_json)
-    run_and_show(work, side_by_side, until, as_json, cluster, device)
+    run_and_show(work, side_by_side, until, as_json, cluster, device, slurm)
 
 
 def demo(
@@ -149,16 +170,19 @@ def run_and_show(
     as_json: bool,
     cluster: "Cluster | None" = None,
     device: str = "auto",
+    slurm: "Slurm | None" = None,
 ) -> None:
-    """Run the board here or on ``cluster``, then print its table and what was written."""
-    from ..jobs.executor import LocalExecutor, RayExecutor
+    """Run the board here, on ``cluster`` or on ``slurm``, then print its table and what was written."""
+    from ..jobs.executor import Executor, LocalExecutor, RayExecutor, SlurmExecutor
     from ..jobs.ray_cluster import connect
     from ..jobs.run_board import job_sizes, run_board
     from . import tables
     from .progress import BoardBar
 
     with BoardBar(work.board.title, job_sizes(work), quiet=as_json) as bar, connect(cluster, device) as connected:
-        executor = LocalExecutor(workers) if connected is None else RayExecutor(connected)
+        executor: Executor = LocalExecutor(workers) if connected is None else RayExecutor(connected)
+        if slurm is not None:
+            executor = SlurmExecutor(slurm)
         result = run_board(work, executor, bar, until)
     if as_json:
         show(tables.table_json(result.table) | {"left": [str(job.path) for job in result.left]})

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any, get_args
 
@@ -108,13 +109,14 @@ class Clean:
     suite, error = "clean", 37.5
 
 
-def track(name: str, folder: Path) -> None:
+def track(name: str, folder: Path, pause: float = 0.0) -> None:
     """A run that is interrupted after an epoch, resumed and evaluated."""
     folder.mkdir(exist_ok=True)
     for part in (LINES[:1], LINES[1:]):
         with Tracking(name, folder, CONFIG, 2) as tracking:
             for line in part:
                 tracking.epoch(line)
+        time.sleep(pause)
     with Tracking(name, folder, CONFIG, 2) as tracking:
         tracking.condition("clean", Clean())
 
@@ -155,7 +157,7 @@ def test_wandb_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    track("wandb", tmp_path / "run")
+    track("wandb", tmp_path / "run", pause=1.1)  # its folders are named by the second
     written = b"".join(p.read_bytes() for p in sorted(tmp_path.rglob("*.wandb")))
     for word in (b"loss", b"clean/clean", b"37.5", b"baseline"):
         assert word in written
