@@ -25,14 +25,14 @@ from torch import Tensor, nn
 
 from . import corruptions, data, registry
 from .boards import load as load_board
-from .boards import record_name
 from .data.normalisation import parse_constants
 from .errors import UsageError
 from .evaluation.evaluate import evaluate as evaluate_model
 from .evaluation.evaluated_model import EvaluatedModel, model_of_checkpoint, trained_model
 from .evaluation.outputs import SelectedOutputs, choose_outputs, selection_facts
+from .leaderboard.results import read_results
 from .leaderboard.statistics import wilson
-from .leaderboard.table import Table, make_table
+from .leaderboard.table import Table, compute_table
 from .leaderboard.wording import against_difference
 from .models.staging import NormalisedNet, count_outputs
 from .plugins import complete_options
@@ -369,5 +369,6 @@ def board(name: str, *, recipe: str | None = None, root: Path | str | None = Non
     >>> import catchup_bench
     >>> table = catchup_bench.board("digits").table()  # doctest: +SKIP
     """
-    folder = board_folder(find_root(None if root is None else Path(root)), record_name(name, recipe))
-    return BoardResults(make_table(load_board(name, recipe), folder))
+    made = load_board(name, recipe)
+    folder = board_folder(find_root(None if root is None else Path(root)), made.name)
+    return BoardResults(compute_table(made, read_results(made, folder)))

@@ -13,12 +13,13 @@ from ..boards.grid import job_digest, jobs_of
 from ..errors import UsageError, VerificationFailed
 from ..evaluation.evaluate import evaluate
 from ..evaluation.evaluated_model import trained_model
+from ..leaderboard.results import read_results
 from ..leaderboard.statistics import Summary, WeightedError, prediction, summarize
-from ..leaderboard.table import column_values, complete_seeds, images_of, outcomes_of, read_board_records
+from ..leaderboard.table import column_values, complete_seeds, images_of, outcomes_of
 from ..records.described import DescribedRun
 from ..records.outcomes import collect_record, lacking_in
 from ..records.record import Record, read_record
-from ..records.results_folder import board_folder, record_place, results_folder
+from ..records.results_folder import board_folder, record_location, results_folder
 from ..runs.folder import RunFolder
 from ..suites import Suite, make_suites, resolve_suites, suite_class
 from ..system.files import file_digest, read_json
@@ -155,7 +156,7 @@ def ranking_column(path: Path, root: Path, record: Record, board: str | None = N
     try:
         name = path.resolve().relative_to(results_folder(root).resolve()).parts[0]
         folder = board_folder(root.resolve(), name)
-        place = record_place(folder, path.resolve())
+        location = record_location(folder, path.resolve())
     except (ValueError, TypeError):
         raise UsageError(f"{path} does not lie in {results_folder(root)}: give the record of a board there") from None
     made = boards.load(board or name)
@@ -164,17 +165,17 @@ def ranking_column(path: Path, root: Path, record: Record, board: str | None = N
         raise UsageError(f"{path} is not the record of a job of board {board or name}, as it is now")
     column = made.column(made.rank)
     weights = made.weights(column)
-    setups = read_board_records(expected, folder)[place.label]
-    images = images_of({place.label: setups})
+    setups = read_results(made, folder).records[location.label]
+    images = images_of({location.label: setups})
     seeds = complete_seeds(made, setups, weights)
-    if {setup for setup, _ in weights} != {place.setup}:
+    if {setup for setup, _ in weights} != {location.setup}:
         raise UsageError(f"board {name} is ranked over several setups: one run alone has no value there")
     if record.source.seed not in seeds:
         raise UsageError(f"{path} lacks a condition of {column.name}, by which board {name} is ranked")
     mean = WeightedError({key: (weight, images[key]) for key, weight in weights.items()})
 
     def value(of: Record) -> Fraction:
-        outcomes = outcomes_of({place.setup: {0: of}}, 0, weights)
+        outcomes = outcomes_of({location.setup: {0: of}}, 0, weights)
         return column_values(column, weights, mean, [outcomes])[0]
 
     values = column_values(column, weights, mean, [outcomes_of(setups, seed, weights) for seed in seeds])

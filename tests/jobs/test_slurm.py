@@ -96,18 +96,14 @@ def test_a_job_that_is_always_lost_fails(grid: boards.Board, tmp_path: Path) -> 
 def test_the_next_command_picks_jobs_up(grid: boards.Board, tmp_path: Path) -> None:
     """Those that ended meanwhile, and those that are in the queue; nothing is submitted twice."""
     workspace, queue = place(tmp_path), QueueHere(tmp_path / "results", held=True)
-    sleep = time.sleep
 
-    def interrupted(_: float) -> None:
-        raise KeyboardInterrupt
+    class Interrupts(Quiet):
+        def advance(self, share: float) -> None:
+            raise KeyboardInterrupt
 
-    slurm.time.sleep = interrupted  # type: ignore[attr-defined]
-    watcher = Quiet()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run_on_slurm(grid, workspace, list(jobs_of(grid)), slurm=HERE, progress=watcher, queue=queue, poll=1.0)
-    finally:
-        slurm.time.sleep = sleep  # type: ignore[attr-defined]
+    watcher = Interrupts()
+    with pytest.raises(KeyboardInterrupt):
+        run_on_slurm(grid, workspace, list(jobs_of(grid)), slurm=HERE, progress=watcher, queue=queue, poll=0.0)
     assert any("the jobs go on in Slurm" in line for line in watcher.said)
     known = json.loads((tmp_path / "runs" / "slurm" / "tiny.json").read_text())
     assert known == {key_of(job): str(i) for i, job in enumerate(jobs_of(grid), start=1)}

@@ -17,6 +17,7 @@ from catchup_bench.training import loop
 from catchup_bench.verification import reproduction
 from tests.cli.test_cli import TINY
 from tests.conftest import Cli, as_json
+from tests.support.stored_records import written_out
 
 SMALL = ["--fraction", "0.25", "--width", "4", "--epochs", "1", "--seed", "4", "--set", "cutmix.alpha=0.5"]
 
@@ -111,7 +112,7 @@ def test_a_record_is_reproduced_to_the_bit_or_to_the_interval(
     plain = cli("leaderboard", "reproduce", tiny, "--board", "tiny.toml")
     assert "the same bits: the outcomes of all 2 conditions; the same file" in plain.stdout and plain.exit_code == 0
 
-    record = json.loads(tiny.read_text())
+    record = written_out(tiny)
     bits = unpack(record["outcomes"]["clean"]["bits"], 797)
     bits[:2] = ~bits[:2]  # as if it were trained on another processor
     record["outcomes"]["clean"] |= Outcome.of(bits, "clean", {}).model_dump(include={"bits", "correct"})
@@ -132,14 +133,14 @@ def test_a_record_is_reproduced_to_the_bit_or_to_the_interval(
 
 def error_of(root: Path, record: Path, seed: int, column: str) -> float:
     """The value of a seed in a column of errors, from the numbers of correct images alone."""
-    outcomes = json.loads(record.with_name(f"seed{seed}.json").read_text())["outcomes"]
+    outcomes = written_out(record.with_name(f"seed{seed}.json"))["outcomes"]
     made = boards.load(str(root / "tiny.toml"))
     weights = made.weights(made.column(column))
     return sum(float(w) * 100 * (1 - outcomes[c]["correct"] / outcomes[c]["n"]) for (_, c), w in weights.items())
 
 
 def test_a_record_of_other_images_or_elsewhere_is_not_trained(cli: Cli, tmp_path: Path, tiny: Path) -> None:
-    record = json.loads(tiny.read_text())
+    record = written_out(tiny)
     for key, said in (
         ("test_sha256", "its test images are not those"),
         ("train_sha256", "its training images are not"),
