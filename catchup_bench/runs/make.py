@@ -114,7 +114,12 @@ def train_command(run: Run, *settings: str) -> str:
     :class:`UsageError` when its dataset or its method is not known here."""
     name = run.method.file or run.method.name
     words = ["catchup-bench", "train", "--method", name, "--dataset", run.dataset.name, "--seed", str(run.seed)]
-    words += ["--model", run.model.name, "--width", str(run.model.width), "--variant", run.model.variant]
+    model = run.model
+    if model.file is not None:
+        words += ["--model", f"{model.file}:{model.name.partition(':')[2]}"]
+    else:
+        words += ["--model", model.name]
+    words += ["--width", str(model.width), "--variant", model.variant] if model.width and model.variant else []
     words += ["--fraction", str(run.dataset.fraction)] if run.dataset.fraction != 1 else []
     usual = {"recipe": recipes.load(data.get(run.dataset.name).recipe).model_dump()}
     usual[run.method.name] = method_spec(name, run.dataset.name, {}).options
