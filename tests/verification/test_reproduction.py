@@ -76,7 +76,7 @@ def test_what_cannot_be_repeated_is_said(cli: Cli, tmp_path: Path, trained_run: 
     shutil.copy(trained_run / "run.json", tmp_path)
     (tmp_path / "list.json").write_text("[1]")
     external = {
-        "digest": "0", "checkpoint": {}, "test_sha256": "", "training": {}, "evaluated": [], "outcomes": {},
+        "digest": "0" * 12, "checkpoint": {}, "test_sha256": "0" * 64, "training": {}, "evaluated": [], "outcomes": {},
         "loaded": {"checkpoint": "robustbench:Standard", "dataset": {"name": "cifar10"}},
     }  # fmt: skip
     (tmp_path / "loaded.json").write_text(json.dumps(external))
