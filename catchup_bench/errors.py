@@ -69,3 +69,8 @@ def one_line(err: "ValidationError") -> str:
     where = ".".join(printable(part) for part in first["loc"])
     given = f" = {reprlib.repr(first['input'])}" if where and first["type"] != "missing" else ""
     return f"{where}{given}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+
+
+def one_line_of(err: BaseException) -> str:
+    """Return the kind of an error and its message, on one line."""
+    return f"{type(err).__name__}: {' '.join(str(err).split())}".removesuffix(": ")

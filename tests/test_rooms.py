@@ -1,6 +1,7 @@
 """The house's rules: who may import whom, what is installed, what starts fast."""
 
 import ast
+import email
 import json
 import os
 import re
@@ -11,6 +12,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+
+import catchup_bench
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,6 +38,7 @@ LIGHT = [
     "cli/list",
     "cli/options",
     "cli/progress",
+    "cli/push",
     "cli/report",
     "cli/tables",
     "cli/train",
@@ -47,8 +52,10 @@ LIGHT = [
     "jobs/local",
     "jobs/ray_cluster",
     "jobs/ray_tasks",
+    "jobs/remote",
     "jobs/run_board",
     "jobs/selection",
+    "jobs/slurm",
     "leaderboard/findings",
     "leaderboard/html_page",
     "leaderboard/markdown",
@@ -75,6 +82,7 @@ LIGHT = [
     "recipes/__init__",
     "records/attack_checks",
     "records/costs",
+    "records/described",
     "records/record",
     "records/results_folder",
     "registry",
@@ -83,6 +91,8 @@ LIGHT = [
     "runs/run",
     "seeds",
     "system/files",
+    "system/hub",
+    "system/trackers",
     "system/signals",
     "system/toml_files",
 ]
@@ -98,6 +108,15 @@ HEAVY = {
     "matplotlib",
     "ray",
     "accelerate",
+    "pandas",
+    "timm",
+    "transformers",
+    "huggingface_hub",
+    "submitit",
+    "tensorboard",
+    "wandb",
+    "mlflow",
+    "trackio",
 }
 
 
@@ -178,6 +197,11 @@ def test_help_imports_nothing_heavy(words: str, tmp_path: Path) -> None:
     assert run_python(code, cwd=tmp_path).endswith("HEAVY []")
 
 
+def test_the_package_itself_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = "import sys, catchup_bench; print([m for m in ('torch', 'numpy', 'pandas', 'typer') if m in sys.modules])"
+    assert run_python(code, cwd=tmp_path) == "[]"
+
+
 def test_methods_is_no_package_of_its_own_elsewhere(tmp_path: Path) -> None:
     code = (
         "import importlib.util as u; print(u.find_spec('methods'), bool(u.find_spec('catchup_bench.methods.catchup')))"
@@ -224,7 +248,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ("catchup_bench", "methods"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     code = f"from setuptools import build_meta as b; b.build_wheel({str(out)!r}); b.build_sdist({str(out)!r})"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=source, capture_output=True, text=True)
@@ -251,6 +275,36 @@ def test_the_wheel_works_from_site_packages(wheel: Path, tmp_path: Path) -> None
     )
     out = run_python(code, cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"))
     assert out.startswith("1 True True") and str(tmp_path) in out
+
+
+def test_the_wheel_may_be_published(wheel: Path) -> None:
+    assert wheel.stat().st_size < 1_000_000
+    archive = zipfile.ZipFile(wheel)
+    info = next(n.split("/")[0] for n in archive.namelist() if ".dist-info/" in n)
+    metadata = email.message_from_bytes(archive.read(f"{info}/METADATA"))
+    assert metadata["License-Expression"] == "MIT" and metadata["Author"] == "the catchup-bench contributors"
+    assert archive.read(f"{info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+    pytest.importorskip("twine")
+    files = [str(wheel), *map(str, wheel.parent.glob("*.tar.gz"))]
+    assert len(files) == 2
+    done = subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["license"]) == (catchup_bench.__version__, "MIT")
+    assert citation["cff-version"] == "1.2.0" and citation["references"][0]["doi"] == "10.1609/aaai.v38i3.28049"
+
+
+def test_the_image_has_all_that_the_wheel_is_made_from() -> None:
+    """What the Dockerfile copies is neither missing nor left out by .dockerignore."""
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    copied = [word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1]]
+    kept = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert set(copied) == {"pyproject.toml", "README.md", "LICENSE", "catchup_bench", "methods"}
+    for name in copied:
+        assert (ROOT / name).exists() and f"!{name}" in kept
 
 
 def test_files_stay_small() -> None:

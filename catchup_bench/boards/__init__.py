@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from .. import recipes
 from ..errors import UsageError, one_line
 from ..plugins import parse_settings
+from ..runs.run import plain
 from ..system.toml_files import packaged_toml, read_toml
 from . import paper
 from .condition_groups import expand
@@ -100,12 +101,18 @@ class Setup(BaseModel):
     dataset: str
     fraction: float = Field(1.0, gt=0, le=1)
     model: str
-    width: int
+    width: int | None = None
     variant: str | None = None
     recipe: str
     overrides: dict[str, Any] = {}
     set: tuple[str, ...] = ()
     suites: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _width_is_said(self) -> Self:
+        if (self.width is None) != (":" in self.model):
+            raise ValueError("width is needed for a network of this project, and not for one that was not made here")
+        return self
 
     def options_of(self, method: str) -> dict[str, Any]:
         """Return the options that ``set`` gives to ``method``."""
@@ -167,7 +174,9 @@ class Board(BaseModel):
             values = dict(values)
             values["methods"] = [{"name": m} if isinstance(m, str) else m for m in values.get("methods", [])]
             values["setups"] = [
-                {"name": f"{s.get('model')}-w{s.get('width')}", **s} if isinstance(s, dict) else s
+                {"name": f"{s.get('model')}-w{s.get('width')}" if "width" in s else plain(str(s.get("model"))), **s}
+                if isinstance(s, dict)
+                else s
                 for s in values.get("setups", [])
             ]
         return values

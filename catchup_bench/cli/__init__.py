@@ -15,6 +15,7 @@ from .evaluate import evaluate, merge
 from .leaderboard import demo, leaderboard
 from .list import list_
 from .options import command
+from .push import push
 from .report import report, show_method
 from .streams import show_anywhere
 from .train import train
@@ -31,7 +32,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(bench, name="bench")
 
 
-for function in (train, evaluate, merge, demo, report, verify, submit, doctor):
+for function in (train, evaluate, merge, demo, report, verify, submit, push, doctor):
     command(app)(function)
 command(app, "list")(list_)
 command(app, "show")(show_method)

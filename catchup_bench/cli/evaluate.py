@@ -2,12 +2,13 @@
 
 import functools
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import DataDir, Device, Engine, Json, ModelName, Runs, Set, Threads, Variant, Width, show
+from .options import DataDir, Device, Engine, Json, ModelName, Runs, Set, Threads, Track, Variant, Width, show
 
 if TYPE_CHECKING:
     from ..evaluation.evaluated_model import EvaluatedModel
@@ -34,7 +35,7 @@ def evaluate(
     ] = "1/1",
     checkpoint: Annotated[
         str | None,
-        typer.Option(help="External weights: a safetensors or state-dict file, or robustbench:NAME."),
+        typer.Option(help="External weights: a safetensors or state-dict file, hf://OWNER/NAME or robustbench:NAME."),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="Dataset of the checkpoint, where the file does not name it.")
@@ -65,6 +66,7 @@ def evaluate(
     device: Device = "auto",
     engine: Engine = "auto",
     threads: Threads = None,
+    track: Track = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Build the networks and show the missing conditions; write nothing.")
     ] = False,
@@ -81,7 +83,8 @@ def evaluate(
     from ..engines import choose_engine
     from ..errors import UsageError
     from ..evaluation.evaluate import evaluate, select_runs
-    from ..evaluation.evaluated_model import Choices, model_of_checkpoint, trained_model
+    from ..evaluation.evaluated_model import Choices, model_of_checkpoint, trained_model, weights_file
+    from ..evaluation.external_model import external_model, is_external
     from ..plugins import parse_settings
     from ..records.outcomes import lacking_in
     from ..report.summary import summarise
@@ -89,6 +92,7 @@ def evaluate(
     from ..runs.make import model_spec
     from ..suites import make_suites, resolve_suites
     from ..system.hardware import captures, choose_device
+    from ..system.trackers import Several, Tracking, check_tracker
     from . import tables
     from .progress import EvaluationBar
 
@@ -96,11 +100,19 @@ def evaluate(
     if ood is not None:
         suite, settings["ood"] = [*suite, "ood"], settings.get("ood", {}) | {"out": ood}
     suites = make_suites(suite, settings)
+    check_tracker(track)
     where = choose_device(device)
     chosen_engine = choose_engine(engine, where)
     models: list[tuple[Path, str, Callable[[], EvaluatedModel]]]
     choices = Choices(normalise=normalise, weights=weights, classes=classes)
-    if checkpoint is None:
+    if is_external(model):
+        if dataset is None or which:
+            raise UsageError(f"--model {model} needs --dataset, on whose test images it is evaluated, and takes no RUN")
+        path = None if checkpoint is None else weights_file(checkpoint)
+        other = external_model(str(model), path, dataset, runs, data_dir, where, choices)
+        typer.echo("".join(f"{line}\n" for line in other.notes), err=True, nl=False)
+        models = [(other.folder, other.dataset, lambda: other)]
+    elif checkpoint is None:
         if choices != Choices():
             raise UsageError("--normalise, --weights and --classes are for a --checkpoint: a run has its own")
         folders, left_out = select_runs(runs, which, suites, data_dir, part)
@@ -124,11 +136,12 @@ def evaluate(
     with EvaluationBar("evaluating", quiet=as_json) as bar:
         bar.begin([(n, s.passes(c)) for f, by in todo.items() for n, s in resolved[f].items() for c in by[n]])
         for folder, _, make in models:
-            outcomes[folder] = evaluate(
-                make(), resolved[folder], device=where, data_dir=data_dir, part=part,
-                engine=chosen_engine,
-                progress=bar, threads=threads,
-            )  # fmt: skip
+            model_now = make()
+            with Tracking(track, folder, *described(folder)) if track else nullcontext() as tracking:
+                outcomes[folder] = evaluate(
+                    model_now, resolved[folder], device=where, data_dir=data_dir, part=part, engine=chosen_engine,
+                    progress=Several(bar, tracking) if tracking else bar, threads=threads,
+                )  # fmt: skip
     if captures(chosen_engine):
         typer.echo("".join(f"{line}\n" for line in eager_lines(outcomes)), err=True, nl=False)
     if as_json:
@@ -143,6 +156,16 @@ def eager_lines(folders: Iterable[Path]) -> list[str]:
     facts = [stored.provenance for folder in folders for stored in read_stored(folder).values()]
     reasons = {str(f["eager"]) for f in facts if f.get("eager")}
     return [f"some conditions were evaluated eagerly: {why}" for why in sorted(reasons)]
+
+
+def described(folder: Path) -> tuple[dict[str, Any], int]:
+    """Return what the run in ``folder`` is, and its number of epochs; nothing and 0 of a network made elsewhere."""
+    from ..runs.folder import RunFolder, read_run
+
+    if not RunFolder(folder).description.exists():
+        return {}, 0
+    run = read_run(folder)
+    return run.model_dump(mode="json"), run.recipe.epochs
 
 
 def merge(

@@ -1,6 +1,8 @@
 """``catchup-bench leaderboard``: run the missing runs of a board, render its page, check it."""
 
 import time
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
     from ..jobs.ray_cluster import Cluster
     from ..jobs.run_board import BoardWork
+    from ..jobs.slurm import Slurm
+    from ..suites import Suite
+    from ..verification.reproduction import Reproduction
 
 leaderboard = typer.Typer(help="Run the missing runs of a board; render and check its page.", no_args_is_help=True)
 
@@ -47,8 +52,10 @@ def leaderboard_run(
     threads: Threads = None,
     workers: Workers = None,
     on: Annotated[
-        Literal["local", "ray"],
-        typer.Option(help="Where to run: on this machine, or on a Ray cluster whose nodes have this package."),
+        Literal["local", "ray", "slurm"],
+        typer.Option(
+            help="Where to run: on this machine, on a Ray cluster, or as jobs of Slurm; the nodes need this package."
+        ),
     ] = "local",
     address: Annotated[
         str | None,
@@ -56,11 +63,26 @@ def leaderboard_run(
             help="Address of the Ray cluster, or auto; by default that of RAY_ADDRESS, of this machine, or a new one."
         ),
     ] = None,
-    cpus_per_run: Annotated[float | None, typer.Option(help="Cores of each run on Ray, by default 1.")] = None,
+    cpus_per_run: Annotated[float | None, typer.Option(help="Cores of each run on Ray or Slurm, by default 1.")] = None,
     gpus_per_run: Annotated[
         float | None,
-        typer.Option(help="GPUs of each run on Ray; 0.25 puts four runs on a GPU. By default 1 where there are any."),
+        typer.Option(
+            help="GPUs of each run. On Ray, 0.25 puts four runs on a GPU, and the default is 1 where there are any; on "
+            "Slurm the default is 0."
+        ),
     ] = None,
+    partition: Annotated[
+        str | None, typer.Option(help="Partition of the jobs of Slurm, by default Slurm's own.")
+    ] = None,
+    time_per_run: Annotated[
+        str | None,
+        typer.Option(
+            help="Time limit of each job of Slurm, by default 4h; a run that takes longer goes on in another."
+        ),
+    ] = None,
+    sbatch: Annotated[
+        list[str], typer.Option(help="Further option of sbatch: KEY=VALUE, such as account=NAME; repeat for several.")
+    ] = [],  # noqa: B006
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Include runs whose training failed.")] = False,
     dry_run: Annotated[
         bool,
@@ -79,13 +101,16 @@ def leaderboard_run(
     from ..jobs.local import parse_workers
     from ..jobs.ray_cluster import parse_cluster
     from ..jobs.run_board import find_work
+    from ..jobs.slurm import parse_slurm
     from ..records.results_folder import find_root
     from ..system.hardware import choose_device
 
     side_by_side = parse_workers(workers)
-    cluster = parse_cluster(on, address, cpus_per_run, gpus_per_run, workers)
-    where = choose_device(device if cluster is None else "cpu")  # a cluster's head may have no GPU
-    chosen_engine = choose_engine(engine, where) if cluster is None else engine
+    slurm = parse_slurm(on, address, cpus_per_run, gpus_per_run, workers, device, partition, time_per_run, sbatch)
+    cluster = None if slurm else parse_cluster(on, address, cpus_per_run, gpus_per_run, workers)
+    here = cluster is None and slurm is None
+    where = choose_device(device if here else "cpu")  # a cluster's head may have no GPU
+    chosen_engine = choose_engine(engine, where) if here else engine
     until = time.time() + selection.seconds(time_budget) if time_budget else None
     root_folder = find_root(root)
     chosen = boards.load(board, recipe)
@@ -96,7 +121,7 @@ def leaderboard_run(
         return show_commands(board, recipe, work, as_json)
     if dry_run:
         return show_estimate(work, where, as_json)
-    run_and_show(work, side_by_side, until, as_json, cluster, device)
+    run_and_show(work, side_by_side, until, as_json, cluster, device, slurm)
 
 
 def demo(
@@ -145,16 +170,19 @@ def run_and_show(
     as_json: bool,
     cluster: "Cluster | None" = None,
     device: str = "auto",
+    slurm: "Slurm | None" = None,
 ) -> None:
-    """Run the board here or on ``cluster``, then print its table and what was written."""
-    from ..jobs.executor import LocalExecutor, RayExecutor
+    """Run the board here, on ``cluster`` or on ``slurm``, then print its table and what was written."""
+    from ..jobs.executor import Executor, LocalExecutor, RayExecutor, SlurmExecutor
     from ..jobs.ray_cluster import connect
     from ..jobs.run_board import job_sizes, run_board
     from . import tables
     from .progress import BoardBar
 
     with BoardBar(work.board.title, job_sizes(work), quiet=as_json) as bar, connect(cluster, device) as connected:
-        executor = LocalExecutor(workers) if connected is None else RayExecutor(connected)
+        executor: Executor = LocalExecutor(workers) if connected is None else RayExecutor(connected)
+        if slurm is not None:
+            executor = SlurmExecutor(slurm)
         result = run_board(work, executor, bar, until)
     if as_json:
         show(tables.table_json(result.table) | {"left": [str(job.path) for job in result.left]})
@@ -216,6 +244,84 @@ def leaderboard_check(
     if stale := stale_pages(root_folder, None if board is None else boards.load(board, recipe)):
         raise VerificationFailed(f"{', '.join(stale)}: not what the records give; run catchup-bench leaderboard render")
     show({"stale": []}) if as_json else typer.echo("every page is what the records give")
+
+
+@command(leaderboard, "reproduce")
+def leaderboard_reproduce(
+    record: Annotated[Path, typer.Argument(help="Record of a board, below leaderboards/results.")],
+    board: Annotated[
+        str | None,
+        typer.Option(help="Name of its board, or a TOML file; by default the name of the folder that it lies in."),
+    ] = None,
+    root: Root = None,
+    runs: Annotated[Path, typer.Option(help="Folder in which the run is trained again; one of its own.")] = Path(
+        "runs/reproduced"
+    ),
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    engine: Engine = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train the run of a record again and evaluate it; say whether it came to the same bits, or to a result inside the
+    prediction interval, and exit with 4 when it did neither.
+
+    The interval is that of one further run of the method, from its seeds on the board.
+    """
+    from ..errors import VerificationFailed
+    from ..records.results_folder import find_root
+    from ..system.hardware import choose_device
+    from ..verification.reproduction import reproduce
+    from .progress import EvaluationBar, TrainingBar
+
+    with ExitStack() as bars:
+        bar = bars.enter_context(TrainingBar("training", quiet=as_json))
+
+        def begin(suites: "dict[str, Suite]", todo: dict[str, list[str]]) -> EvaluationBar:
+            bar.progress.stop()  # one live display at a time
+            return bars.enter_context(EvaluationBar("evaluating", quiet=as_json)).begin_suites(suites, todo)
+
+        found = reproduce(
+            record, find_root(root), runs, device=choose_device(device), board=board, data_dir=data_dir,
+            engine=engine, progress=bar, begin=begin,
+        )  # fmt: skip
+    verdict = "same bits" if found.same else "inside" if found.inside else "outside" if found.interval else "one seed"
+    if as_json:
+        facts = {k: v for k, v in asdict(found).items() if k != "folder"}
+        show({"verdict": verdict, "folder": str(found.folder), **facts})
+    else:
+        typer.echo("\n".join(reproduction_lines(found)))
+    if verdict in ("outside", "one seed"):
+        raise VerificationFailed(
+            f"{record}: {found.column} came to {found.value:.2f}, "
+            + (
+                "outside the interval of one further run"
+                if found.interval
+                else "and one seed alone gives no interval of a further run: train more seeds"
+            )
+        )
+
+
+def reproduction_lines(found: "Reproduction") -> list[str]:
+    """Return what to print of a run that was trained again."""
+    weights = "the same" if found.weights else "another"
+    lines = [str(found.folder)]
+    if found.same:
+        lines.append(f"the same bits: the outcomes of all {len(found.differing)} conditions; {weights} file of weights")
+        return lines if found.weights else [*lines, *(f"not as it was: {change}" for change in found.changes)]
+    bits, conditions = sum(found.differing.values()), sum(map(bool, found.differing.values()))
+    lines.append(
+        f"{bits} outcomes differ, in {conditions} of {len(found.differing)} conditions; {weights} file of weights"
+    )
+    lines += [f"not as it was: {change}" for change in found.changes]
+    value = f"{found.column}: {found.value:.2f}, before {found.before:.2f}"
+    if found.interval is None:
+        return [*lines, value]
+    low, high = found.interval
+    where = "inside" if found.inside else "outside"
+    return [
+        *lines,
+        f"{value}; {where} {low:.2f} to {high:.2f}, where one further run lies in 95 % of cases ({found.seeds} seeds)",
+    ]
 
 
 @command(leaderboard, "list")

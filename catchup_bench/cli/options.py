@@ -75,6 +75,13 @@ Root = Annotated[
     Path | None, typer.Option(help="Folder that contains leaderboards/, by default the nearest one upwards from here.")
 ]
 
+Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
+
+Track = Annotated[
+    Tracker | None,
+    typer.Option("--track", help="Send losses and errors to a tracker of experiments, too; each is an extra."),
+]
+
 Workers = Annotated[
     str | None,
     typer.Option(
@@ -85,7 +92,14 @@ Workers = Annotated[
     ),
 ]
 
-ModelName = Annotated[str | None, typer.Option("--model", help="Network, by default that of the dataset.")]
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Network, by default that of the dataset; or one that was not made here: timm:NAME, torchvision:NAME, "
+        "./FILE.py:FUNCTION, and for evaluation hf:REPO.",
+    ),
+]
 
 Width = Annotated[
     int | None,

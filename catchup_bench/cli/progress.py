@@ -13,6 +13,7 @@ from ..system.progress import Measured, NoProgress
 
 if TYPE_CHECKING:
     from ..boards.grid import Job
+    from ..suites import Suite
 
 PLAIN_SECONDS = 10.0
 
@@ -155,6 +156,11 @@ class EvaluationBar(Bar, NoProgress):
         self.progress.update(self.task, total=self.total or None)
         if not passes:
             self.say(f"{self.title}: nothing missing")
+
+    def begin_suites(self, suites: "Mapping[str, Suite]", todo: Mapping[str, Sequence[str]]) -> Self:
+        """Start with the conditions ``todo`` of ``suites``; return the bar."""
+        self.begin([(name, suites[name].passes(c)) for name, conditions in todo.items() for c in conditions])
+        return self
 
     def condition(self, name: str, outcome: Measured) -> None:
         now, suite = self.clock(), outcome.suite

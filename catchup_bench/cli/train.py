@@ -1,11 +1,13 @@
 """``catchup-bench train``."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import UsageError
 from .options import (
     DataDir,
     Device,
@@ -17,14 +19,45 @@ from .options import (
     Runs,
     Set,
     Threads,
+    Track,
     Variant,
     Width,
     show,
 )
 
+if TYPE_CHECKING:
+    from ..system.progress import Progress
+
+DESCRIBES = {
+    "method": "--method",
+    "preset": "--preset",
+    "dataset": "--dataset",
+    "fraction": "--fraction",
+    "model": "--model",
+    "width": "--width",
+    "variant": "--variant",
+    "recipe": "--recipe",
+    "epochs": "--epochs",
+    "precision": "--precision",
+    "seed": "--seed",
+    "set_": "--set",
+}
+"""Parameters that say what a run is, which ``--from`` does instead → their options."""
+
 
 def train(
-    method: Annotated[str, typer.Option(help="Name of a method, or path of a Python file that defines one.")],
+    context: typer.Context,
+    method: Annotated[
+        str | None, typer.Option(help="Name of a method, or path of a Python file that defines one.")
+    ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Repeat the run that a record, a run.json or a run's folder describes, with as many threads as it "
+            "was trained with.",
+        ),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -61,6 +94,7 @@ def train(
     checkpoint_every: Annotated[
         float, typer.Option(min=0, help="Seconds between saved states that a run resumes from.")
     ] = 15,
+    track: Track = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -70,28 +104,40 @@ def train(
     """
     from .. import presets
     from ..plugins import parse_settings
+    from ..records.described import read_described
     from ..runs.folder import RunFolder
     from ..runs.make import make_run
 
-    overrides = {k: v for k, v in (("epochs", epochs), ("precision", precision)) if v is not None}
-    settings = parse_settings(set_)
-    if preset is not None:
-        theirs, of_method = presets.preset_for(preset, method)
-        model, width, variant = model or theirs.model, width or theirs.width, variant or theirs.variant
-        dataset, recipe = dataset or theirs.dataset, recipe or theirs.recipe
-        overrides = {**theirs.overrides, **settings.pop("recipe", {}), **overrides}
-        settings[method] = {**of_method.set, **settings.get(method, {})}
-    dataset = dataset or "digits"
-    run = make_run(
-        method, dataset, model=model, width=width, variant=variant, recipe_name=recipe, overrides=overrides,
-        fraction=fraction, seed=seed, settings=settings,
-    )  # fmt: skip
+    described = None
+    if from_ is not None:
+        sources = {option: context.get_parameter_source(name) for name, option in DESCRIBES.items()}
+        if given := [option for option, source in sources.items() if source and source.name == "COMMANDLINE"]:
+            raise UsageError(f"--from {from_} says what the run is: leave out {', '.join(given)}")
+        described = read_described(from_)
+        run, threads = described.run, threads or described.threads
+    elif method is None:
+        raise UsageError("train needs --method NAME, or --from with a record or a run.json")
+    else:
+        overrides = {k: v for k, v in (("epochs", epochs), ("precision", precision)) if v is not None}
+        settings = parse_settings(set_)
+        if preset is not None:
+            theirs, of_method = presets.preset_for(preset, method)
+            model, width, variant = model or theirs.model, width or theirs.width, variant or theirs.variant
+            dataset, recipe = dataset or theirs.dataset, recipe or theirs.recipe
+            overrides = {**theirs.overrides, **settings.pop("recipe", {}), **overrides}
+            settings[method] = {**of_method.set, **settings.get(method, {})}
+        run = make_run(
+            method, dataset or "digits", model=model, width=width, variant=variant, recipe_name=recipe,
+            overrides=overrides, fraction=fraction, seed=seed, settings=settings,
+        )  # fmt: skip
     from ..engines import choose_engine
     from ..system.hardware import choose_device
+    from ..system.trackers import Several, Tracking, check_tracker
     from ..training import loop
     from ..training.distributed import join_group
     from .progress import TrainingBar
 
+    check_tracker(track)
     where = choose_device(device)
     chosen_engine = choose_engine(engine, where)
     if dry_run:
@@ -101,14 +147,20 @@ def train(
         return typer.echo(
             f"would train {run.folder} ({run.recipe.epochs} epochs); one step works, its loss is {loss:.3f}"
         )
-    title = f"{run.method.name} on {dataset}, seed {seed}"
-    with join_group(where) as group, TrainingBar(title, quiet=as_json or not group.main) as bar:
+    title = f"{run.method.name} on {run.dataset.name}, seed {run.seed}"
+    with ExitStack() as stack:
+        group = stack.enter_context(join_group(where))
+        bar = stack.enter_context(TrainingBar(title, quiet=as_json or not group.main))
+        progress: Progress = bar
+        if track is not None and group.main:
+            config = run.model_dump(mode="json")
+            progress = Several(bar, stack.enter_context(Tracking(track, runs / run.folder, config)))
         folder = loop.train(
             run,
             runs,
             device=where,
             data_dir=data_dir,
-            progress=bar,
+            progress=progress,
             threads=threads,
             checkpoint_every=checkpoint_every,
             engine=chosen_engine,
@@ -122,6 +174,8 @@ def train(
         return show({"folder": str(folder), "run": run.model_dump(mode="json"), "training": facts})
     for plan, why in facts.get("eager_plans", {}).items():
         typer.echo(f"plan {plan} ran eagerly: {why}", err=True)
+    for change in described.changes(facts) if described else ():
+        typer.echo(f"not as it was described: {change}", err=True)
     lines = [json.loads(line) for line in files.metrics.read_text(encoding="utf-8").splitlines()]
     last = lines[-1]
     typer.echo(f"{folder}\n{run.recipe.epochs} epochs, test error {last['test_error']:.2f} % at the last one")

@@ -26,14 +26,17 @@ def named_constants(name: str, dataset: Dataset) -> tuple[Colour, Colour]:
     return CONSTANTS[pick("normalisation", name, CONSTANTS)]
 
 
-def parse_constants(text: str, dataset: Dataset) -> tuple[Colour, Colour]:
+def parse_constants(text: str, dataset: Dataset | None) -> tuple[Colour, Colour]:
     """Return the constants that ``text`` stands for: a name, or numbers with commas between, which are the mean and the
-    standard deviation of all channels, or three means and then three standard deviations.
+    standard deviation of all channels, or three means and then three standard deviations. Without a ``dataset``, it has
+    no constants.
 
     Raises :class:`UsageError` for anything else, and as :func:`check_constants`.
     """
-    if text == OF_DATASET or text in CONSTANTS:
-        return named_constants(text, dataset)
+    if text in CONSTANTS:
+        return CONSTANTS[text]
+    if text == OF_DATASET and dataset is not None:
+        return dataset.mean, dataset.std
     try:
         values = [float(word) for word in text.split(",")]
     except ValueError:
@@ -41,9 +44,10 @@ def parse_constants(text: str, dataset: Dataset) -> tuple[Colour, Colour]:
     if len(values) == 2:
         values = [values[0]] * 3 + [values[1]] * 3
     if len(values) != 6:
+        names = [*([] if dataset is None else [OF_DATASET]), *CONSTANTS]
         raise UsageError(
-            f"--normalise {text}: it takes {', '.join([OF_DATASET, *CONSTANTS])}, or a mean and a standard deviation "
-            "with a comma between, or three of each"
+            f"--normalise {text}: it takes {', '.join(names)}, or a mean and a standard deviation with a comma "
+            "between, or three of each"
         )
     return check_constants(values[:3], values[3:], f"--normalise {text}")
 

@@ -20,6 +20,7 @@ from ..runs.external import choose_state_dict, listed, rename
 from ..runs.folder import RunFolder, read_run
 from ..runs.run import ZOO, ExternalNetwork, ModelSpec, Run, plain
 from ..system.files import file_digest, write_json
+from ..system.hub import HUB, HUB_WEIGHTS, download, parse_repo
 from .outputs import SelectedOutputs, choose_outputs, selection_facts
 
 
@@ -116,7 +117,7 @@ def model_of_weights(
         )
     stated |= selection_facts(outputs, by)
     digest = file_digest(path)
-    folder = runs / f"checkpoint-{plain(dataset)}-{_identity(dataset, digest, stated)}"
+    folder = runs / f"checkpoint-{plain(dataset)}-{identity(dataset, digest, stated)}"
     return EvaluatedModel(
         evaluated, dataset, folder, {"sha256": digest, "file": path.name, **stated}, notes=tuple(notes)
     )
@@ -124,6 +125,11 @@ def model_of_weights(
 
 def _network_of_run(run: Run, tensors: dict[str, Tensor], path: Path, device: torch.device) -> StagedNet:
     """Return the network of a file that we wrote, without its weights: the file must not choose what code is run."""
+    if run.model.file is not None:
+        raise UsageError(
+            f"{path} is of a network that {run.model.file} makes, which is not run for it: "
+            "give --model FILE.py:FUNCTION and --dataset"
+        )
     classes = num_classes(tensors)
     if parameter_count(run.model, run.dataset.name, classes) > sum(t.numel() for t in tensors.values()):
         raise UsageError(f"{path} holds less than a {run.model.label}, which it says it is")
@@ -138,6 +144,7 @@ def _external_network(
     """Return the network ``model`` without its weights, and ``tensors`` with the names that they have in it. Raises
     :class:`UsageError` when they do not fit, naming a variant that they fit."""
     architecture = MODELS[model.name]
+    assert model.variant is not None and model.width is not None  # as every network of this project has
     renamed = rename(tensors, architecture.external_names(model.variant), path)
     net = build_net(model, dataset, device, num_classes=num_classes(renamed))
     if not (misfit := describe_misfit(net, _without_constants(renamed))):
@@ -178,7 +185,7 @@ def _put_constants(tensors: dict[str, Tensor], constants: Constants, how: str) -
     return {"normalisation": how, "mean": list(constants[0]), "std": list(constants[1])}
 
 
-def _identity(dataset: str, weights: str, stated: Mapping[str, Any]) -> str:
+def identity(dataset: str, weights: str, stated: Mapping[str, Any]) -> str:
     """Return a digest of all that makes outcomes other ones: the dataset as it is written and where it lies, the
     ``weights``, and what is ``stated`` of the network. It is part of the name of the folder for outcomes."""
     prefix = next((p for p in data.PREFIXES if dataset.startswith(p)), "")
@@ -197,9 +204,10 @@ def model_of_checkpoint(
     device: torch.device,
     choices: Choices = NO_CHOICES,
 ) -> EvaluatedModel:
-    """Read a file of weights, or ``robustbench:NAME`` out of RobustBench's model zoo."""
+    """Read a file of weights, that of a repository ``hf://OWNER/NAME`` of the hub, or ``robustbench:NAME`` out of
+    RobustBench's model zoo."""
     if not name.startswith(ZOO):
-        return model_of_weights(Path(name), model, dataset, runs, data_dir, device, choices)
+        return model_of_weights(weights_file(name), model, dataset, runs, data_dir, device, choices)
     if dataset is None:
         raise UsageError("robustbench:NAME needs --dataset: cifar10, cifar100 or imagenet")
     if choices.normalise is not None or choices.weights is not None:
@@ -219,8 +227,15 @@ def model_of_checkpoint(
     file = next(iter(sorted(zoo.rglob(f"{zoo_name}.pt"))), None)  # a name that robustbench chose
     digest = "" if file is None else file_digest(file)
     stated = {"robustbench": zoo_name} | ({"sha256": digest} if digest else {}) | selection_facts(outputs, by)
-    folder = runs / f"robustbench-{dataset}-{plain(zoo_name)}-{_identity(dataset, digest, stated)}"
+    folder = runs / f"robustbench-{dataset}-{plain(zoo_name)}-{identity(dataset, digest, stated)}"
     return EvaluatedModel(net, dataset, folder, stated, notes=tuple(notes))
+
+
+def weights_file(name: str) -> Path:
+    """Return the path of a file of weights, which is fetched from the hub for ``hf://OWNER/NAME``."""
+    if not name.startswith(HUB):
+        return Path(name)
+    return download(parse_repo(name), *HUB_WEIGHTS)
 
 
 def model_of_external(

@@ -1,4 +1,4 @@
-"""Executors of a board's jobs: this machine, a Ray cluster, or anything else with these two methods."""
+"""Executors of a board's jobs: this machine, a Ray cluster, Slurm, or anything else with these two methods."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from ..runs.folder import RunFolder
 from ..runs.run import Run
 from .job import BoardProgress, Workspace
 from .ray_cluster import Cluster
+from .slurm import Slurm
 
 
 class Executor(Protocol):
@@ -65,3 +66,22 @@ class RayExecutor:
         from .ray_tasks import measure_cost_on_ray
 
         return measure_cost_on_ray(self.cluster, setup, runs, workspace)
+
+
+@dataclass(frozen=True)
+class SlurmExecutor:
+    """Jobs of Slurm, as ``slurm`` describes them."""
+
+    slurm: Slurm
+
+    def run(
+        self, board: Board, workspace: Workspace, todo: Sequence[Job], *, progress: BoardProgress, until: float | None
+    ) -> list[Job]:
+        from .slurm import run_on_slurm
+
+        return run_on_slurm(board, workspace, todo, slurm=self.slurm, progress=progress, until=until)
+
+    def measure_cost(self, setup: Setup, runs: dict[str, Run], workspace: Workspace) -> dict[str, Any]:
+        from .slurm import measure_cost_on_slurm
+
+        return measure_cost_on_slurm(self.slurm, setup, runs, workspace)

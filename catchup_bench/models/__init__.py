@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from .preact import PreActBlock
     from .staged import Head, StagedNet
 
-__all__ = ["MODELS", "Architecture", "Head", "PreActBlock", "StagedNet"]
+__all__ = ["LIBRARIES", "MODELS", "Architecture", "Head", "PreActBlock", "StagedNet"]
+
+LIBRARIES = ("timm:", "torchvision:")
+"""Prefixes of networks that a library makes."""
 
 _NEED_TORCH = {"Head": "staged", "PreActBlock": "preact", "StagedNet": "staged"}
 

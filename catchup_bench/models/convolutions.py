@@ -38,7 +38,15 @@ class StridedConv(nn.Conv2d):
 
 
 def make_safe(net: nn.Module) -> None:
-    """Make every 3×3 convolution of stride 2 and padding 1 in ``net`` a :class:`StridedConv`, with its weights."""
+    """Make every 3×3 convolution of stride 2 and padding 1 in ``net`` a :class:`StridedConv`, and every 1×1 convolution
+    that strides a :class:`PointwiseConv`, with their weights."""
     for module in net.modules():
-        if type(module) is nn.Conv2d and (module.kernel_size, module.stride, module.padding) == KIND:
+        if type(module) is nn.Conv2d and module.kernel_size == (1, 1) and strides_evenly(module):
+            module.__class__ = PointwiseConv
+        elif type(module) is nn.Conv2d and (module.kernel_size, module.stride, module.padding) == KIND:
             module.__class__ = StridedConv  # the networks are torchvision's, which makes its own convolutions
+
+
+def strides_evenly(conv: nn.Conv2d) -> bool:
+    """Return whether ``conv`` strides alike both ways, in one group and without padding."""
+    return conv.stride[0] == conv.stride[1] > 1 and conv.groups == 1 and conv.padding in ((0, 0), "valid")

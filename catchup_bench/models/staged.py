@@ -6,6 +6,8 @@ A network is ``stages`` (stem, then residual stages) and a ``head`` (pooling and
 Normalisation is the first thing inside, so a network takes images in [0,1] everywhere.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -13,8 +15,10 @@ from .convolutions import make_safe
 
 
 class StagedNet(nn.Module):
-    """Stages and a head. ``extra`` is where a method keeps parameters or state of its own (not part of the model)."""
+    """Stages and a head. ``extra`` is where a method keeps parameters or state of its own (not part of the model).
+    ``safe`` says whether convolutions that are wrong on some processors are replaced, see :mod:`.convolutions`."""
 
+    safe: ClassVar[bool] = True
     mean: Tensor
     std: Tensor
 
@@ -29,7 +33,8 @@ class StagedNet(nn.Module):
         super().__init__()
         self.stages = nn.ModuleList(stages)
         self.head = head
-        make_safe(self)
+        if self.safe:
+            make_safe(self)
         self.num_classes = num_classes
         self.extra: nn.Module | None = None
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
@@ -53,7 +58,7 @@ class Head(nn.Module):
     def __init__(self, channels: int, num_classes: int, norm: nn.Module | None = None, dropout: float = 0.0) -> None:
         super().__init__()
         self.norm = norm or nn.Identity()
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.dropout: nn.Module = nn.Dropout(dropout) if dropout else nn.Identity()
         self.linear = nn.Linear(channels, num_classes)
 
     def features(self, h: Tensor) -> Tensor:

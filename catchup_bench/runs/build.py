@@ -10,6 +10,9 @@ from ..errors import Changed, UsageError, pick
 from ..method import Method
 from ..models import MODELS, StagedNet
 from ..models.branches import put_plain_branches
+from ..models.convolutions import make_safe
+from ..models.library import make_network
+from ..models.staging import FAMILIES, find_stages
 from ..plugins import complete_options
 from ..seeds import derive
 from ..system.files import file_digest
@@ -29,14 +32,17 @@ def build_net(
 
     It is initialised on the CPU, so equally on every device. ``normalise`` is that of :class:`Recipe`.
     """
-    architecture = MODELS[pick("model", model.name, MODELS)]
-    pick(f"variant of {model.name}", model.variant, architecture.variants)
     entry = data.get(dataset)
+    mean, std = named_constants(normalise, entry)
+    if model.external:
+        return build_external(model, num_classes or entry.num_classes, entry.size, mean, std, device, seed)
+    architecture = MODELS[pick("model", model.name, MODELS)]
+    assert model.variant is not None  # as every network of this project has one
+    pick(f"variant of {model.name}", model.variant, architecture.variants)
     if entry.size < architecture.smallest:
         raise UsageError(
             f"{model.name} needs images of at least {architecture.smallest} px; those of {dataset} have {entry.size}"
         )
-    mean, std = named_constants(normalise, entry)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "init"))
         net = architecture.build(
@@ -49,11 +55,42 @@ def build_net(
     return net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def build_external(
+    model: ModelSpec,
+    num_classes: int,
+    size: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    device: torch.device,
+    seed: int,
+) -> StagedNet:
+    """Return a freshly initialised network that was not made here, as stages and a head. Raises :class:`UsageError`
+    when it does not take the images, or has other outputs than ``num_classes``."""
+    check_file(model.file, model.sha256)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "init"))
+        net = make_network(model.name, num_classes, model.file)
+    try:
+        found = find_stages(net, size, mean, std)
+    except UsageError as err:
+        raise UsageError(f"{model.name}: {err}") from None
+    if found.num_classes != num_classes:
+        raise UsageError(
+            f"{model.name} has {found.num_classes} outputs for {num_classes} classes: a function that is to be used "
+            "with any dataset takes num_classes"
+        )
+    make_safe(found)
+    return found.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def parameter_count(model: ModelSpec, dataset: str, num_classes: int | None = None) -> int:
     """Return the number of parameters of a network without making it: an untrusted file may claim any size."""
+    classes = num_classes or data.get(dataset).num_classes
     with torch.device("meta"):
+        if model.external:
+            return sum(p.numel() for p in make_network(model.name, classes, model.file).parameters())
         net = MODELS[pick("model", model.name, MODELS)].build(
-            num_classes=num_classes or data.get(dataset).num_classes, width=model.width, variant=model.variant
+            num_classes=classes, width=model.width, variant=model.variant
         )
     return sum(p.numel() for p in net.parameters())
 
@@ -69,25 +106,44 @@ def build_method(run: Run) -> Method:
 def check_method_file(run: Run) -> None:
     """Raise :class:`Changed` when the file of an external method is not the one that the run was made with. The file is
     not run."""
-    file = run.method.file
+    check_file(run.method.file, run.method.sha256)
+
+
+def check_file(file: str | None, sha256: str | None) -> None:
+    """Raise :class:`Changed` when the ``file`` of a method or a network, if there is one, is not that of ``sha256``. It
+    is not run."""
     if file is None:
         return
     if not Path(file).is_file():
         raise Changed(f"{file}, which this run was made with, is gone: bring it back, or delete the run's folder")
-    if file_digest(Path(file)) != run.method.sha256:
+    if file_digest(Path(file)) != sha256:
         raise Changed(f"{file} has changed since this run was made: train again, or delete the run's folder")
 
 
 def build(run: Run, device: torch.device, num_classes: int | None = None) -> tuple[StagedNet, Method]:
     """Build the network, and the method bound to it. ``bind`` may add parameters, so it comes before any weights."""
     net = build_net(run.model, run.dataset.name, device, run.seed, num_classes, run.recipe.normalise)
+    method = bind(build_method(run), net, f"{run.method.name} with {run.model.name}", derive(run.seed, "extra"))
+    return net.to(device, memory_format=torch.channels_last), method  # type: ignore[call-overload]
+
+
+def bind(method: Method, net: StagedNet, what: str, seed: int) -> Method:
+    """Return ``method`` as used with ``net``, what it makes of its own drawn from ``seed``.
+
+    Raises :class:`UsageError` for ``what`` when they do not go together, such as a method that mixes features with a
+    network whose stages are not known.
+    """
+    if not len(net.stages) and "feature" in method.level:
+        raise UsageError(
+            f"{what}: the method mixes the features after a stage, and this network's stages are not found; they are "
+            f"of {FAMILIES}"
+        )
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(run.seed, "extra"))
-            method = build_method(run).bind(net)
+            torch.manual_seed(seed)
+            return method.bind(net)
     except ValueError as err:
-        raise UsageError(f"{run.method.name} with {run.model.name}: {err}") from None
-    return net.to(device, memory_format=torch.channels_last), method  # type: ignore[call-overload]
+        raise UsageError(f"{what}: {err}") from None
 
 
 def evaluation_net(run: Run, device: torch.device, num_classes: int | None = None) -> StagedNet:

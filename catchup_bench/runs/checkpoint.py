@@ -1,5 +1,6 @@
 """Weights as safetensors with a card in their header, and the state that a run resumes from."""
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -78,9 +79,22 @@ def read_card(path: Path) -> dict[str, Any]:
 
 def num_classes(tensors: dict[str, Tensor]) -> int | None:
     """Return how many classes these weights know, which are fewer than the dataset's where a part of it was trained on;
-    ``None`` when the head is not that of our networks."""
+    ``None`` when the head is not that of our networks. A network that was not made here says it in ``classes``."""
+    stated = tensors.get("classes")
+    if stated is not None and stated.ndim == 0 and not stated.is_floating_point():
+        return int(stated)
     linear = sorted(k for k, v in tensors.items() if k.startswith("head.") and k.endswith(".weight") and v.ndim == 2)
     return len(tensors[linear[-1]]) if linear else None
+
+
+def state_digest(net: nn.Module, *stated: str) -> str:
+    """Return the SHA-256 of the names, kinds and values in the state of ``net``, and of what else is ``stated``."""
+    total = hashlib.sha256("".join(stated).encode())
+    for name, value in sorted(net.state_dict().items()):
+        plain = value.detach().cpu().contiguous()
+        total.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
+        total.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 def _card(text: str, path: Path) -> dict[str, Any]:

@@ -27,6 +27,9 @@ AVERAGED = ("state_dict_ema", "model_ema", "ema", "ema_state_dict", "ema_model",
 RAW = "raw"
 """What the weights are called that stand beside averaged ones under no name of their own."""
 
+WRAPPERS = ("module.", "_orig_mod.")
+"""What DataParallel and ``torch.compile`` put before every name."""
+
 PREFIX = re.compile(r"(?:module|_orig_mod|model|net|backbone|encoder|student|\d+)\.")
 """What DataParallel, ``torch.compile``, other wrappers and ``nn.Sequential`` put before every name."""
 

@@ -1,15 +1,17 @@
 """Make runs: defaults, overrides and a method's name become the description of a run here and nowhere else."""
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import tomlkit
+from pydantic import ValidationError
 
 from .. import data, recipes, registry
 from ..data_sources import HELD_OUT
 from ..errors import UsageError, pick
 from ..method_files import outline
-from ..models import MODELS
+from ..models import LIBRARIES, MODELS
 from ..plugins import complete_options
 from ..recipes import Recipe
 from ..system.files import file_digest
@@ -26,6 +28,10 @@ def method_spec(name: str, dataset: str, given: dict[str, Any]) -> MethodSpec:
 
 
 def model_spec(name: str | None, width: int | None, variant: str | None, dataset: data.Dataset) -> ModelSpec:
+    if name is not None and ":" in name:
+        if width is not None or variant is not None:
+            raise UsageError(f"--width and --variant are for networks of this project, which {name} is not")
+        return external_model_spec(name)
     name = pick("model", name or dataset.model, MODELS)
     architecture = MODELS[name]
     if width is None:
@@ -34,6 +40,25 @@ def model_spec(name: str | None, width: int | None, variant: str | None, dataset
         raise UsageError(f"--width {width}: it takes 1 to 4096; the published {name} has {architecture.width}")
     variant = pick(f"variant of {name}", variant or architecture.variants[0], architecture.variants)
     return ModelSpec(name=name, width=width, variant=variant)
+
+
+def external_model_spec(name: str) -> ModelSpec:
+    """Return a network that was not made here: ``timm:NAME``, ``torchvision:NAME`` or ``FILE.py:FUNCTION``."""
+    path, _, function = name.rpartition(":")
+    try:
+        if path.endswith(".py"):
+            if not Path(path).is_file():
+                raise UsageError(f"no file at {path}: --model takes FILE.py:FUNCTION, such as ./net.py:build")
+            stem = Path(path).stem
+            return ModelSpec(name=f"{stem}:{function}", file=path, sha256=file_digest(Path(path)))
+        if name.startswith(LIBRARIES):
+            return ModelSpec(name=name)
+    except ValidationError:
+        pass
+    raise UsageError(
+        f"unknown model {name!r}: networks that were not made here are timm:NAME, torchvision:NAME, "
+        "./FILE.py:FUNCTION, and for evaluation hf:REPO"
+    )
 
 
 def make_run(
@@ -89,7 +114,12 @@ def train_command(run: Run, *settings: str) -> str:
     :class:`UsageError` when its dataset or its method is not known here."""
     name = run.method.file or run.method.name
     words = ["catchup-bench", "train", "--method", name, "--dataset", run.dataset.name, "--seed", str(run.seed)]
-    words += ["--model", run.model.name, "--width", str(run.model.width), "--variant", run.model.variant]
+    model = run.model
+    if model.file is not None:
+        words += ["--model", f"{model.file}:{model.name.partition(':')[2]}"]
+    else:
+        words += ["--model", model.name]
+    words += ["--width", str(model.width), "--variant", model.variant] if model.width and model.variant else []
     words += ["--fraction", str(run.dataset.fraction)] if run.dataset.fraction != 1 else []
     usual = {"recipe": recipes.load(data.get(run.dataset.name).recipe).model_dump()}
     usual[run.method.name] = method_spec(name, run.dataset.name, {}).options

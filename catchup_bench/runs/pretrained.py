@@ -52,6 +52,8 @@ def load_pretrained(net: StagedNet, run: Run, data_dir: Path | None) -> None:
     name = run.recipe.pretrained
     if not name:
         return
+    if run.model.variant is None:
+        raise UsageError(f"recipe.pretrained = {name} is for networks of this project, which {run.model.name} is not")
     path = pretrained_file(name, data_dir)
     by_name, _ = read_file(path)
     taken, _ = choose_state_dict(by_name, None, path)

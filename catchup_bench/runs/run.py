@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
+from pydantic import SerializerFunctionWrapHandler as Inside
 
 from ..errors import UsageError, one_line
 from ..recipes import Recipe
@@ -32,15 +34,49 @@ class DatasetSpec(BaseModel):
     fraction: float = Field(1.0, gt=0, le=1)
 
 
+OF_LIBRARY = r"(timm|torchvision):[A-Za-z0-9_.-]+"
+
+OF_FILE = r"[A-Za-z_][A-Za-z0-9_]*:[A-Za-z_][A-Za-z0-9_]*"
+
+
 class ModelSpec(BaseModel):
+    """A network of this project, by ``name``, ``width`` and ``variant``; one of a library, ``timm:NAME`` or
+    ``torchvision:NAME``; or one that a function makes, ``STEM:FUNCTION``, with the path and SHA-256 of its file."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str = Field(pattern=r"^[a-z0-9_-]+$", max_length=64)
-    width: int = Field(ge=1, le=4096)
-    variant: str = Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=32)
+    name: str = Field(pattern=rf"^([a-z0-9_-]+|{OF_LIBRARY}|{OF_FILE})$", max_length=128)
+    width: int | None = Field(default=None, ge=1, le=4096)
+    variant: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+$", max_length=32)
+    file: str | None = None
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not self.external and (self.width is None or self.variant is None):
+            raise ValueError(f"model {self.name} needs its width and its variant")
+        if self.external and (self.width is not None or self.variant is not None):
+            raise ValueError(f"model {self.name} takes neither width nor variant")
+        of_library = bool(re.fullmatch(OF_LIBRARY, self.name))
+        if (self.file is not None) != (self.external and not of_library) or (self.file is None) != (
+            self.sha256 is None
+        ):
+            raise ValueError(f"model {self.name}: a network of a file needs the file and its sha256, and no other does")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_said(self, inside: Inside) -> dict[str, Any]:
+        """Leave out what a network of its kind does not have, as files of older versions do."""
+        return {key: value for key, value in inside(self).items() if value is not None}
+
+    @property
+    def external(self) -> bool:
+        """Return whether the network was not made here."""
+        return ":" in self.name
 
     @property
     def label(self) -> str:
-        return f"{self.name}-w{self.width}"
+        """Return a name for folders."""
+        return plain(self.name) if self.external else f"{self.name}-w{self.width}"
 
 
 class Run(BaseModel):
@@ -55,8 +91,10 @@ class Run(BaseModel):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Return what the digest covers: everything but the path of an external method's file."""
-        return {**self.model_dump(mode="json", exclude={"method": {"file"}}), "recipe": self.recipe.identity}
+        """Return what the digest covers: everything but the paths of the files of a method and of a network."""
+        described = self.model_dump(mode="json", exclude={"method": {"file"}})
+        described["model"].pop("file", None)
+        return {**described, "recipe": self.recipe.identity}
 
     @property
     def digest(self) -> str:
