@@ -24,7 +24,9 @@ from ..data.batches import batches
 from ..engines import choose_engine
 from ..engines.capture import Backend, CudaGraphs, MakeBackend, Step
 from ..engines.compiled import Compiled
+from ..engines.graph_passes import Forward
 from ..engines.graph_steps import Graphs
+from ..engines.grouped import Grouped
 from ..errors import OutOfTime, RunFailed, UsageError
 from ..method import Method
 from ..models import StagedNet
@@ -150,15 +152,20 @@ def use_engine(training: Training, engine: str, backend: MakeBackend = CudaGraph
 
 
 def capture_steps(training: Training, backend: Backend, engine: str = "graphs") -> None:
+    """Have steps captured, and the passes of looks at the test error. Compiled steps do not group what layers have in
+    common: Dynamo would trace it anew at every step."""
     step: Step = partial(train_step, training)
-    net, optimizer, gen = training.net, training.optimizer, training.gen
+    net, optimizer, gen, precision = training.net, training.optimizer, training.gen, training.precision
+    training.grouped = None if engine == "compile+graphs" else Grouped(net, precision)
     if engine == "compile+graphs":
         step = Compiled(step, net, gen).take
     name, optional = ("graphs", True) if engine == "auto" else (engine, False)
-    training.engine = Graphs(step, net, optimizer, gen, training.precision, backend, name, optional)
+    training.engine = Graphs(step, net, optimizer, gen, precision, backend, name, optional)
+    training.looks = Forward(net, backend, optional, precision)
 
 
 def compile_steps(training: Training) -> None:
+    training.grouped = None
     training.engine = Compiled(partial(train_step, training), training.net, training.gen)
 
 
@@ -171,7 +178,9 @@ def train_epochs(
     for epoch in range(training.epoch, recipe.epochs):
         line = train_epoch(training, loader, epoch, progress)
         if (epoch + 1) % recipe.look_every == 0 or epoch + 1 == recipe.epochs:
-            line["test_error"] = test_error(training.net, test, training.precision, group=training.group)
+            line["test_error"] = test_error(
+                training.net, test, training.precision, group=training.group, captured=training.looks
+            )
         after_epoch(training, line, epoch)
         progress.epoch(line)
         if time.monotonic() - saved >= checkpoint_every and epoch + 1 < recipe.epochs:
@@ -286,7 +295,8 @@ def train_step(training: Training, x: Tensor, y: Tensor, plan: Any, gen: torch.G
     for group in training.optimizer.param_groups:
         group["lr"] = lr
     training.optimizer.zero_grad()
-    with autocast(training.precision, x.device):
+    grouped = training.grouped() if training.grouped is not None else nullcontext()
+    with autocast(training.precision, x.device), grouped:
         loss = training.method.loss(training.net, x, y, plan, gen)
     loss.backward()
     whole = training.group.average(training.net, loss.detach(), len(y))
@@ -296,14 +306,19 @@ def train_step(training: Training, x: Tensor, y: Tensor, plan: Any, gen: torch.G
 
 @torch.inference_mode()
 def test_error(
-    net: StagedNet, images: data.Images, precision: str, batch_size: int = 500, group: Group = ALONE
+    net: StagedNet,
+    images: data.Images,
+    precision: str,
+    batch_size: int = 500,
+    group: Group = ALONE,
+    captured: Forward | None = None,
 ) -> float:
     """Return the top-1 error in percent, in the precision of training: for the curve and for ``best``, never for a
-    board."""
+    board. ``captured`` makes the passes where they are captured; it has to be of the same network and precision."""
     net.eval()
     device = net.mean.device
+    forward = captured if captured is not None else Forward(net, None, precision=precision)
     wrong = torch.zeros((), dtype=torch.int64, device=device)
     for x, y, _ in islice(batches(images, batch_size, device), group.rank, None, group.size):
-        with autocast(precision, device):
-            wrong += (net(x).argmax(1) != y).sum()
+        wrong += (forward(x).argmax(1) != y).sum()
     return 100 * group.sum(wrong).item() / len(images)

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from .. import data
 from ..engines.compiled import Compiled
+from ..engines.graph_passes import Forward
 from ..engines.graph_steps import Graphs
+from ..engines.grouped import Grouped
 from ..errors import UsageError
 from ..method import Method
 from ..models import StagedNet
@@ -36,8 +38,9 @@ class Kept:
 @dataclass
 class Training:
     """A run in progress. ``kept`` is the end of its last epoch until that is on disk. ``gen`` is the method's, seeded
-    anew in every epoch; ``engine`` takes the steps if they are not eager; ``train_sha256`` is the digest of the
-    training images."""
+    anew in every epoch; ``engine`` takes the steps if they are not eager, ``looks`` makes the passes of looks at the
+    test error if they are captured, ``grouped`` does what layers of a step have in common, where launches take time;
+    ``train_sha256`` is the digest of the training images."""
 
     run: Run
     folder: RunFolder
@@ -53,10 +56,14 @@ class Training:
     threads: int = 1
     train_sha256: str = ""
     engine: Graphs | Compiled | None = None
+    looks: Forward | None = None
+    grouped: Grouped | None = field(init=False)
     gen: torch.Generator = field(init=False)
 
     def __post_init__(self) -> None:
-        self.gen = torch.Generator(self.net.mean.device)
+        device = self.net.mean.device
+        self.gen = torch.Generator(device)
+        self.grouped = Grouped(self.net, self.precision) if device.type == "cuda" else None
 
     @property
     def best(self) -> dict[str, Any]:
@@ -193,6 +200,7 @@ def finish(training: Training, images: data.Images | data.Files) -> None:
         "train_images": len(images),
         "train_sha256": training.train_sha256 or images.digest(),
         **(training.engine.facts() if training.engine else {"engine": "eager"}),
+        **({"eager_looks": training.looks.fallen} if training.looks and training.looks.fallen else {}),
         **describe(device, training.precision),
         **training.group.facts,
     }
