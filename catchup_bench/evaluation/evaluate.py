@@ -1,18 +1,20 @@
 """Which conditions a run still lacks, and evaluating them, each written as it is finished."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import data
+from ..data.batches import batches
 from ..engines import choose_engine
 from ..engines.capture import MEMORY, CudaGraphs, MakeBackend
 from ..engines.graph_passes import Forward
+from ..engines.pass_settings import PassSetting, applied, seconds_on, setting_for, worth_capturing
 from ..errors import NothingSelected, OutOfTime, RunFailed, UsageError
 from ..records.outcomes import Measured, check_measured, lacking_in, read_outcomes, store_outcome
 from ..records.record import Outcome, as_json
@@ -78,9 +80,23 @@ def evaluate(
         sweep(files.outcomes, age=3600)  # others may be writing there now
         size = context.images.x.shape[1]
         with evaluation_mode(model.net), computing_with(choose_threads(threads, model.net, size, device)):
-            for name, conditions in todo.items():
-                _run_suite(model, name, suites[name], context, conditions, progress)
+            first = next(batches(images, context.batch_size, device))[0]
+            setting = setting_for(model.net, first)
+            with applied(model.net, setting) if device.type == "cuda" else nullcontext():
+                context = without_slow_graphs(context, first, engine)
+                for name, conditions in todo.items():
+                    _run_suite(model, name, suites[name], context, conditions, progress, setting)
     return read_outcomes(model.folder)
+
+
+def without_slow_graphs(context: Context, x: Tensor, engine: str) -> Context:
+    """Return the context without captured passes where nobody asked for them and eager ones are faster on a GPU."""
+    if context.captured is None or engine != "auto" or context.device.type != "cuda":
+        return context
+    if worth_capturing(context.captured, x, partial(seconds_on, context.device)):
+        return context
+    context.captured.release("eager passes are faster")
+    return context
 
 
 def images_of(suites: dict[str, Suite], context: Context, condition: str, outcome: Outcome) -> str | None:
@@ -97,9 +113,16 @@ def images_of(suites: dict[str, Suite], context: Context, condition: str, outcom
 
 
 def _run_suite(
-    model: EvaluatedModel, name: str, suite: Suite, context: Context, conditions: list[str], progress: Progress
+    model: EvaluatedModel,
+    name: str,
+    suite: Suite,
+    context: Context,
+    conditions: list[str],
+    progress: Progress,
+    setting: PassSetting,
 ) -> None:
-    provenance = {**stamp(), **describe(context.device, "fp32")}
+    of_passes = setting.facts() if context.device.type == "cuda" else {}
+    provenance = {**stamp(), **describe(context.device, "fp32"), **of_passes}
     left, captured = list(conditions), context.captured
     while left:
         try:

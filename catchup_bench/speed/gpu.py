@@ -6,8 +6,7 @@ are "captured" by running them again: nothing is gained, and everything is gone 
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -22,6 +21,7 @@ from .. import corruptions, registry
 from ..engines.capture import WARM_UP, Act, Backend, CudaGraphs, no_waiting, reason
 from ..engines.graph_passes import Forward
 from ..engines.graph_steps import Graphs
+from ..engines.pass_settings import choose_passes
 from ..errors import BenchError, pick
 from ..evaluation.evaluate import evaluation_mode
 from ..runs.build import build, build_net
@@ -29,7 +29,7 @@ from ..runs.folder import RunFolder
 from ..runs.make import make_run
 from ..seeds import derive
 from ..system.files import write_json
-from ..system.hardware import choose_precision, exact_products
+from ..system.hardware import choose_precision, exact_products, searching_convolutions
 from ..system.progress import NoProgress
 from ..system.provenance import describe, stamp
 from ..training.loop import (
@@ -139,23 +139,13 @@ def machine(s: Setting) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def benchmarking(on: bool) -> Iterator[None]:
-    """Turn cuDNN's search for its fastest convolutions on or off within."""
-    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, on
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before
-
-
 def steps(s: Setting) -> dict[str, Any]:
     """Measure the seconds of the plain step, eager and captured, without and with cuDNN's search; the kernels of an
     eager one."""
     x, y = s.images()
     table: dict[str, Any] = {}
     for search in (False, True) if s.device.type == "cuda" else (False,):
-        with benchmarking(search):
+        with searching_convolutions(search):
             for engine in ("eager", "graphs"):
                 one, _ = s.training()
                 if engine == "graphs":
@@ -270,8 +260,8 @@ def epochs(s: Setting) -> dict[str, Any]:
 
 
 def evaluation(s: Setting) -> dict[str, Any]:
-    """Measure images per second in fp32 by layout, captured or not, and with the gradient of the images; whether the
-    bits of the logits depend on the batch; then corruptions on the device against those on the CPU."""
+    """Measure images per second in fp32 by layout, captured or not, and with the gradient of the images; whether the bits
+    of the logits depend on the batch, and which setting an evaluation would choose; then corruptions on the device against those on the CPU."""
     one, _ = s.training()
     spec, dataset = one.run.model, one.run.dataset.name
     n, table = 20 if s.small else 500, dict[str, Any]()
@@ -281,7 +271,7 @@ def evaluation(s: Setting) -> dict[str, Any]:
     for (layout, memory), search in product(layouts.items(), searches):
         net = build_net(spec, dataset, s.device).to(memory_format=memory)
         h, name = x.contiguous(memory_format=memory), layout + (", cudnn.benchmark" if search else "")
-        with benchmarking(search), evaluation_mode(net):
+        with searching_convolutions(search), evaluation_mode(net):
             forward = Forward(net, s.backend(), optional=True)
             with torch.inference_mode():
                 table[name] = n / s.seconds(partial(net, h), 10)
@@ -291,7 +281,10 @@ def evaluation(s: Setting) -> dict[str, Any]:
             table[f"{name}, with gradient"] = n / s.seconds(partial(attack, net, h), 5, 1)
             if forward.fallen:
                 table[f"{name}: not captured"] = forward.fallen
-    return table | corrupted(s)
+    net = build_net(spec, dataset, s.device)
+    with evaluation_mode(net):
+        chosen = choose_passes(net, x, lambda act: s.seconds(act, 5, 1))
+    return table | {"chosen": chosen.facts()} | corrupted(s)
 
 
 def attack(net: torch.nn.Module, x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ def linear_head(net: nn.Module, x: Tensor) -> nn.Linear:
     """
     calls: list[tuple[nn.Linear, Tensor]] = []
     hooks = [
-        layer.register_forward_hook(lambda layer, inputs, _: calls.append((layer, inputs[0])))
+        layer.register_forward_hook(lambda layer, inputs, _: calls.append((layer, inputs[0][: len(x)])))
         for layer in net.modules()
         if isinstance(layer, nn.Linear)
     ]
@@ -45,7 +45,7 @@ def pooled_maps(net: nn.Module, head: nn.Linear, x: Tensor) -> nn.Module:
 
     def note(module: nn.Module, _: Any, output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim == 4 and output.shape[1] == head.in_features:
-            outputs.append((module, output))
+            outputs.append((module, output[: len(x)]))
 
     hooks = [module.register_forward_hook(note) for module in net.modules()]
     try:
@@ -70,7 +70,7 @@ def output_and_logits(net: nn.Module, module: nn.Module, x: Tensor) -> tuple[Ten
         logits: Tensor = net(x)
     finally:
         hook.remove()
-    return given[-1], logits
+    return of_batch(given, len(x)), logits
 
 
 def features_and_logits(net: nn.Module, head: nn.Linear, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,4 +81,12 @@ def features_and_logits(net: nn.Module, head: nn.Linear, x: Tensor) -> tuple[Ten
         logits: Tensor = net(x)
     finally:
         hook.remove()
-    return entered[-1], logits
+    return of_batch(entered, len(x)), logits
+
+
+def of_batch(given: list[Tensor], n: int) -> Tensor:
+    """Return what a layer was given, or gave, last in the pass of a batch of ``n`` images, which may have been made in
+    parts of one size, filled up (see :mod:`catchup_bench.engines.pass_settings`)."""
+    parts = -(-n // len(given[-1]))
+    each = len(given) // parts
+    return torch.cat(given[each - 1 :: each])[:n]

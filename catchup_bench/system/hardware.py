@@ -71,6 +71,16 @@ def exact_products(precision: str = "fp32") -> Iterator[None]:
 
 
 @contextmanager
+def searching_convolutions(on: bool) -> Iterator[None]:
+    """Turn cuDNN's search for its fastest convolutions on or off within."""
+    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, on
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+@contextmanager
 def enough_memory(what: str) -> Iterator[None]:
     """Raise :class:`RunFailed` for ``what`` when the device's memory is exhausted."""
     try:
