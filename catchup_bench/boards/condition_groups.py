@@ -2,6 +2,7 @@
 
 ``corruption:noise`` stands for the corruptions of that group at all five severities, ``corruption:noise-3`` at one of
 them. What follows is kept: ``corruption:all19-n2000``, ``corruption:common15-official``, ``deformation:all-black``.
+``corruption-bar:all`` is the same for the ten of C-bar.
 A ``!`` before a name or a group leaves its conditions out: ``["corruption:all19", "!frost-*"]``.
 """
 
@@ -21,6 +22,19 @@ DEFORMATIONS = {
     "zoom": ("zoom-60", "zoom-80", "zoom-120", "zoom-140"),
 }
 
+BAR = (
+    "blue_noise_sample",
+    "brownish_noise",
+    "checkerboard_cutout",
+    "inverse_sparkles",
+    "sparkles",
+    "lines",
+    "pinch_and_twirl",
+    "ripple",
+    "circular_motion_blur",
+    "transverse_chromatic_abberation",
+)
+
 
 @cache
 def groups() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
@@ -32,7 +46,8 @@ def groups() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
         for group in (entry["group"], "all19", *(["common15"] if entry["group"] != "extra" else [])):
             named[group] = (*named.get(group, ()), name)
     every = tuple(name for members in DEFORMATIONS.values() for name in members)
-    return {"corruption": named, "deformation": {**DEFORMATIONS, "all": every}}
+    bar = {"all": tuple(f"bar-{name}" for name in BAR)}
+    return {"corruption": named, "corruption-bar": bar, "deformation": {**DEFORMATIONS, "all": every}}
 
 
 def expand(conditions: Iterable[str]) -> tuple[str, ...]:
@@ -59,7 +74,7 @@ def _expand_one(condition: str) -> list[str]:
         group, dash, suffix = rest.partition("-")
         of_suite = groups()[pick("suite with groups", suite, groups())]
         members = of_suite[pick(f"group of {suite}", group, of_suite)]
-        if suite == "corruption" and not re.match(r"[1-5*](-|$)", suffix):
+        if suite.startswith("corruption") and not re.match(r"[1-5*](-|$)", suffix):
             dash, suffix = "-*", dash + suffix
         patterns = [f"{member}{dash}{suffix}" for member in members]
     else:

@@ -66,7 +66,8 @@ class ConditionResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Suite(ABC):
-    """One evaluation; fields are its options. The file's name is the suite's name."""
+    """One evaluation; fields are its options. The file's name, with hyphens, is the suite's
+    name."""
 
     about: ClassVar[str]
     cost: ClassVar[str]
@@ -168,11 +169,12 @@ def resolve_suites(suites: dict[str, Suite], dataset: str, data_dir: Path | None
 
 
 def suite_names() -> list[str]:
-    return module_names("catchup_bench.suites")
+    """Return the names of the suites: of their files, with hyphens."""
+    return [name.replace("_", "-") for name in module_names("catchup_bench.suites")]
 
 
 def suite_class(name: str) -> "type[Suite]":
     from . import Suite
 
     pick("suite", name, suite_names())
-    return only_class(importlib.import_module(f"catchup_bench.suites.{name}"), Suite, name)
+    return only_class(importlib.import_module(f"catchup_bench.suites.{name.replace('-', '_')}"), Suite, name)

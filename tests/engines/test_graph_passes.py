@@ -67,6 +67,7 @@ NEEDED = {
     "ood": {"out": "digits"},
     "pgd": {"steps": 2},
     "corruption": {"types": ("fog",), "source": "generated"},
+    "corruption-bar": {"types": ("ripple",)},
 }
 
 OWN_PASSES = {"reliance", "landscape", "dynamics", "localization"}
@@ -81,7 +82,7 @@ SUITES = [name for name in suite_names() if name not in {"autoattack", *OF_TRAIN
 def suite(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Suite:
     """A suite; corrupted images, which are made before the batches, are the images themselves."""
     cls = suite_class(request.param)
-    if request.param == "corruption":
+    if request.param in ("corruption", "corruption-bar"):
         monkeypatch.setattr(cls, "corrupt", lambda self, context, *_: context.images.x)
     return cls(**NEEDED.get(request.param, {}))
 
