@@ -40,9 +40,7 @@ SMALLEST, LARGEST = 12, 128
 """Sides of images in pixels. The amounts are published for 32 px; lengths follow the side."""
 
 
-def corrupt(
-    images: Tensor, name: str, severity: int, *, indices: Sequence[int], dataset: str, seed: int = 0
-) -> Tensor:
+def corrupt(images: Tensor, name: str, severity: int, *, indices: Sequence[int], dataset: str, seed: int = 0) -> Tensor:
     """Return corrupted copies of ``images``, uint8 (n, S, S, 3), on the same device.
 
     ``indices`` are the images' places in their test set. Raises :class:`UsageError` for another name or severity, and

@@ -112,8 +112,8 @@ def lines(x: Tensor, amount: float, draws: Draws) -> Tensor:
 
 
 def lined(x: Tensor, places: Tensor, angles: Tensor) -> Tensor:
-    """Draw grey lines through ``places`` (n×L×2: row, column) at ``angles`` (n×L), each reaching a side's length to both
-    ends, smoothed as scikit-image's ``line_aa``."""
+    """Draw grey lines through ``places`` (n×L×2: row, column) at ``angles`` (n×L), each as long as two sides, smoothed
+    as scikit-image's ``line_aa``."""
     side = x.shape[1]
     step = torch.stack([angles.cos(), angles.sin()], -1) * side
     shares = coverage((places - step).trunc().long(), (places + step).trunc().long(), side)

@@ -23,7 +23,7 @@ Array = npt.NDArray[np.float64]
 
 def bilinear(x: Tensor, row: Tensor, col: Tensor) -> Tensor:
     """Return x (n, S, S, 3) at places (n, h, w), float64; pixels outside are black."""
-    n, side = x.shape[:2]
+    side = x.shape[1]
     top, left = row.floor(), col.floor()
     flat = x.double().flatten(1, 2)
 
@@ -45,7 +45,7 @@ def pinch_and_twirl(x: Tensor, amount: float, draws: Draws) -> Tensor:
 
 def whirled(x: Tensor, angles: Tensor, pinch: float) -> Tensor:
     """Turn and pinch each of the square parts, ``angles`` (n, G, G) by column and row; a part sees those before it."""
-    n, side, count = len(x), x.shape[1], angles.shape[1]
+    side, count = x.shape[1], angles.shape[1]
     grid, radius = side // count, side // count / 2
     out = x.float()
     offset = torch.arange(grid, device=x.device, dtype=torch.float64) - radius
@@ -82,7 +82,7 @@ def rippled(x: Tensor, amplitude: float, wavelengths: Tensor, phases: Tensor) ->
 def circular_motion_blur(x: Tensor, amount: float, draws: Draws) -> Tensor:
     """Average rotations by up to 1.5 ``amount`` degrees to both sides, the middle ones the most, by cubic splines;
     corners are black where a rotation leaves the image."""
-    n, side = x.shape[:2]
+    side = x.shape[1]
     sources, weights = (t.to(x.device) for t in rotations(side, 1.5 * amount))
     unit = (x.float() / 255).double()
     coefficients = spline(spline(unit, 1), 2).flatten(1, 2)

@@ -65,16 +65,21 @@ def class_names(folder: Path) -> list[str]:
     return list(class_spellings(folder))
 
 
-def class_folders(folder: Path, classes: Sequence[str], may_lack: bool = False, hint: str = "") -> Listing:
+def class_folders(
+    folder: Path, classes: Sequence[str], may_lack: bool = False, hint: str = "", may_have_others: bool = False
+) -> Listing:
     """Return every image in the sub-folders called ``classes``, in sorted order.
 
-    Links are followed, each folder once. Raises :class:`UsageError` for a class folder that is of no known class, and,
-    unless ``may_lack``, for one that is missing or without an image; ``hint`` says then what to do.
+    Links are followed, each folder once. Raises :class:`UsageError` for a class folder that is of no known class, which
+    is left out if the folder ``may_have_others``, and, unless ``may_lack``, for one that is missing or without an
+    image; ``hint`` says then what to do.
     """
     spelt, wanted = class_spellings(folder), {composed(name) for name in classes}
     lost = sorted(wanted - spelt.keys())
     if lost and not may_lack:
         raise UsageError(f"{folder} lacks the class folder {lost[0]} ({len(lost)} of {len(wanted)} are missing){hint}")
+    if may_have_others:
+        spelt = {name: names for name, names in spelt.items() if name in wanted}
     if strange := sorted(spelt.keys() - wanted):
         raise UsageError(f"{folder} has the folder {strange[0]}, which is no class ({len(strange)} such folders)")
     result, known, empty = Listing(), endings(), []

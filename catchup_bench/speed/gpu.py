@@ -260,8 +260,9 @@ def epochs(s: Setting) -> dict[str, Any]:
 
 
 def evaluation(s: Setting) -> dict[str, Any]:
-    """Measure images per second in fp32 by layout, captured or not, and with the gradient of the images; whether the bits
-    of the logits depend on the batch, and which setting an evaluation would choose; then corruptions on the device against those on the CPU."""
+    """Measure images a second in fp32 by layout, captured or not, and with the gradient of the images; whether the bits
+    of the logits depend on the batch, and which setting an evaluation would choose; then corruptions on the device
+    against those on the CPU."""
     one, _ = s.training()
     spec, dataset = one.run.model, one.run.dataset.name
     n, table = 20 if s.small else 500, dict[str, Any]()

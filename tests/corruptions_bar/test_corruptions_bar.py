@@ -47,7 +47,7 @@ def test_what_cannot_be_corrupted_is_said() -> None:
         corrupt(pictures(1), "blue_noise", 1, indices=[0], dataset="some")
     with pytest.raises(UsageError, match="severity"):
         corrupt(pictures(1), "lines", 6, indices=[0], dataset="some")
-    with pytest.raises(UsageError, match="square images of 12 to 128 px.*16×8"):
+    with pytest.raises(UsageError, match=r"square images of 12 to 128 px.*16×8"):
         corrupt(pictures(1)[:, :, :8], "lines", 1, indices=[0], dataset="some")
 
 

@@ -92,10 +92,7 @@ def test_weights_that_a_step_changes_are_cast_anew(how: str) -> None:
         if how == "frozen":
             net[0].requires_grad_(False)
         with Grouped(net, "bf16")() if group else nullcontext():
-            if how == "in fp32":
-                loss = net(x).sum() + act(net, x, None)
-            else:
-                loss = act(net, x, change)
+            loss = net(x).sum() + act(net, x, None) if how == "in fp32" else act(net, x, change)
         if how == "differentiated twice":
             (slope,) = torch.autograd.grad(loss, x, create_graph=True)
             loss = slope.square().sum()

@@ -22,7 +22,9 @@ def test_a_run_is_evaluated(cli: Cli, trained_run: Path, tmp_path: Path) -> None
     assert set(outcomes) == {f"bar-{name}-{s}-n20" for name in ("lines", "ripple") for s in range(1, 6)}
     assert all(one.n == 20 and one.suite == "corruption-bar" for one in outcomes.values())
     one = next(iter(outcomes.values()))
-    suite = make_suites(["corruption-bar"], {"corruption-bar": suite_class("corruption-bar").options_of([one.protocol])})
+    suite = make_suites(
+        ["corruption-bar"], {"corruption-bar": suite_class("corruption-bar").options_of([one.protocol])}
+    )
     assert suite["corruption-bar"].protocol("bar-lines-1-n20") == one.protocol
 
 

@@ -1,0 +1,113 @@
+"""ImageNet-C and Tiny-ImageNet-C in their official layouts, of few made-up images."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from catchup_bench import corruptions, data
+from catchup_bench.data.corrupted_folders import CorruptedFolders
+from catchup_bench.errors import UsageError
+from catchup_bench.records.record import Outcome
+from catchup_bench.suites import Context, make_suites
+
+from ..support import layouts
+
+WNIDS = ("n01443537", "n01629819", "n01641577")
+TYPES = ("fog", "gaussian_noise")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Tiny-ImageNet of 3 classes with 4 validation images each, and two corruptions of others, one in its archive's
+    folder."""
+    monkeypatch.setenv("CATCHUP_BENCH_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "data"
+    layouts.tiny(root, WNIDS, layouts.items(3, 1, 64, 64), layouts.items(3, 4, 64, 64, seed=50))
+    for name, top in (("fog", "fog"), ("gaussian_noise", "noise/gaussian_noise")):
+        for severity in corruptions.SEVERITIES:
+            for label, wnid in enumerate((*WNIDS, "n09999999")):
+                for i in range(4):
+                    picture = layouts.jpeg(1000 * len(name) + 100 * severity + 10 * label + i, 64, 64)
+                    layouts.put(root / "Tiny-ImageNet-C" / top / str(severity) / wnid / f"val_{i}.JPEG", picture)
+    return root
+
+
+def test_images_have_the_labels_of_their_folders_and_are_shown_as_they_are(folder: Path) -> None:
+    found = CorruptedFolders("tinyimagenet", folder, WNIDS)
+    found.check(TYPES)
+    for name, top in (("fog", "fog"), ("gaussian_noise", "noise/gaussian_noise")):
+        images = found.images(name, 4, 0, "")
+        assert images.y.tolist() == [0] * 4 + [1] * 4 + [2] * 4 and images.x.shape == (12, 64, 64, 3)
+        path = folder / "Tiny-ImageNet-C" / top / "4" / WNIDS[1] / "val_2.JPEG"
+        assert np.array_equal(images.x[6].numpy(), np.asarray(Image.open(path)))
+    few = found.images("fog", 4, 6, "some")
+    assert few.y.tolist() == [0, 0, 1, 1, 2, 2]
+    assert found.digest("fog", 4) != found.digest("fog", 5)
+
+
+def test_what_is_missing_is_said(folder: Path) -> None:
+    found = CorruptedFolders("tinyimagenet", folder, WNIDS)
+    with pytest.raises(UsageError, match=r"Tiny-ImageNet-C.snow is missing.*corruption\.types"):
+        found.check(["fog", "snow"])
+    (folder / "Tiny-ImageNet-C" / "fog" / "3" / WNIDS[2]).rename(folder / "elsewhere")
+    with pytest.raises(UsageError, match=WNIDS[2]):
+        CorruptedFolders("tinyimagenet", folder, WNIDS).check(["fog"])
+    with pytest.raises(UsageError, match="13: Tiny-ImageNet-C has 12"):
+        found.images("fog", 1, 13, "")
+
+
+class ByLabel(torch.nn.Module):
+    """Names the class by the first pixel's byte, which the test knows."""
+
+    def __init__(self, classes: dict[int, int]) -> None:
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        said = [self.classes.get(int(k), 0) for k in (x.double().sum((1, 2, 3)) * 255).round()]
+        return torch.eye(3)[torch.tensor(said)]
+
+
+def test_the_suite_reads_them_and_an_outcome_belongs_to_them(folder: Path) -> None:
+    suite = make_suites(["corruption"], {"corruption": {"types": list(TYPES)}})["corruption"]
+    suite = suite.resolve("tinyimagenet", folder)
+    images = data.load("tinyimagenet", "test", folder)
+    every = [CorruptedFolders("tinyimagenet", folder, WNIDS).images(n, s, 0, "") for n in TYPES for s in range(1, 6)]
+    sums = {int(x.long().sum()): int(y) for one in every for x, y in zip(one.x, one.y, strict=True)}
+    context = Context(
+        net=ByLabel(sums), images=images, dataset="tinyimagenet", mean=(0, 0, 0), device=torch.device("cpu"),
+        batch_size=5, data_dir=folder,
+    )  # fmt: skip
+    assert suite.conditions()[0] == "fog-1-official"
+    found = dict(suite.run(context, suite.conditions()))
+    assert len(found) == 10 and all(bits.all() and len(bits) == 12 for bits in found.values())
+    digest = suite.images_digest(context, "fog-2-official")
+    assert digest != suite.images_digest(context, "fog-3-official")
+    path = folder / "Tiny-ImageNet-C" / "fog" / "2" / WNIDS[0] / "val_0.JPEG"
+    path.write_bytes(path.read_bytes() + b" ")
+    assert suite.images_digest(context, "fog-2-official") != digest
+    assert suite.figures({}) == {}, "there are no published errors of AlexNet on it"
+
+
+def test_mce_is_relative_to_alexnets_errors_type_by_type(tmp_path: Path) -> None:
+    suite = make_suites(["corruption"], {"corruption": {"source": "generated", "frost": "procedural"}})["corruption"]
+    assert suite.resolve("cifar100", tmp_path).figures({}) == {}
+    resolved = suite.resolve("imagenet", tmp_path)
+    errors = {c: 0.1 + 0.005 * i for i, c in enumerate(resolved.conditions())}
+    outcomes = {c: Outcome.of(np.arange(1000) >= round(1000 * e), "corruption", {}, {}) for c, e in errors.items()}
+    means = {n: np.mean([round(1000 * errors[c]) / 10 for c in rows]) for n, rows in resolved.summary().items()}
+    table = alexnet()
+    wanted = np.mean([means[name] / table[name] for name in corruptions.COMMON]) * 100
+    assert resolved.figures(outcomes) == {"mCE of 15 types relative to AlexNet's errors, %": pytest.approx(wanted)}
+    assert replace(resolved, severities=(1,)).figures(outcomes) == {}  # type: ignore[call-arg]
+
+
+def alexnet() -> dict[str, float]:
+    from catchup_bench.suites.corruption import ALEXNET
+
+    assert set(ALEXNET) == set(corruptions.COMMON) and sum(ALEXNET.values()) / 15 == pytest.approx(78.9, abs=0.1)
+    return ALEXNET
