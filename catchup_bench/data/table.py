@@ -1,7 +1,7 @@
 """The table of datasets: what a run needs to know of each, without torch; its reader is imported when it reads."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -74,6 +74,22 @@ def cifar(name: str, num_classes: int) -> Dataset:
     )
 
 
+def shifted(name: str, num_classes: int, about: str) -> Dataset:
+    return Dataset(
+        load=lazily("shifted.load_folders", name),
+        class_names=lazily("shifted.classes_of_folders", name),
+        num_classes=num_classes,
+        size=224,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        recipe="imagenet-quick",
+        model="resnet50",
+        width=64,
+        about=f"{about}, 224 px, for the suite shift",
+        splits=("test",),
+    )
+
+
 DATASETS = {
     "digits": Dataset(
         load=lazily("digits.load_digits"),
@@ -87,7 +103,7 @@ DATASETS = {
         about="1,000 training and 797 test images of handwritten digits, embedded; nothing to fetch",
     ),
     "cifar100": cifar("CIFAR100", 100),
-    "cifar10": cifar("CIFAR10", 10),
+    "cifar10": replace(cifar("CIFAR10", 10), class_names=lazily("shifted.classes_of_cifar10")),
     "tinyimagenet": Dataset(
         load=lazily("tiny.load_tiny"),
         fetch=lazily("tiny.fetch_tiny"),
@@ -167,6 +183,26 @@ DATASETS = {
         model="resnet50",
         width=64,
         about="2,000 images of no class of ImageNet, 224 px, for the suite ood (Hendrycks et al., 2021)",
+        splits=("test",),
+    ),
+    "imagenet-a": shifted("imagenet-a", 200, "7,500 images that a ResNet-50 gets wrong (Hendrycks et al., 2021)"),
+    "imagenet-r": shifted(
+        "imagenet-r", 200, "30,000 drawings, sculptures and other renditions (Hendrycks et al., 2021)"
+    ),
+    "imagenet-sketch": shifted("imagenet-sketch", 1000, "50,889 sketches (Wang et al., 2019)"),
+    "imagenet-v2": replace(
+        shifted(
+            "imagenet-v2", 1000, "10,000 images chosen as ImageNet's were, by matched frequency (Recht et al., 2019)"
+        ),
+        load=lazily("shifted.load_v2"),
+        class_names=lazily("shifted.classes_v2"),
+    ),
+    "cifar10.1": replace(
+        cifar("CIFAR10", 10),
+        load=lazily("shifted.load_cifar101"),
+        class_names=lazily("shifted.classes_of_cifar10"),
+        fetch=None,
+        about="2,000 images chosen as CIFAR-10's were, v6, for the suite shift (Recht et al., 2018)",
         splits=("test",),
     ),
     "fashionmnist": Dataset(
