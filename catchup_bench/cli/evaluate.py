@@ -23,7 +23,11 @@ def evaluate(
     ] = [],  # noqa: B006
     suite: Annotated[list[str], typer.Option(help="Suite or group; repeat for several.")] = ["robustness"],  # noqa: B006
     ood: Annotated[
-        str | None, typer.Option(help="Out-of-distribution dataset; the same as --suite ood --set ood.out=NAME.")
+        str | None,
+        typer.Option(
+            help="Out-of-distribution datasets, separated by commas, or openood for those of OpenOOD v1.5; the same "
+            "as --suite ood --set ood.out=NAMES."
+        ),
     ] = None,
     slice_: Annotated[
         str, typer.Option("--slice", help="Evaluate only part i of n, for n machines or array jobs: i/n.")

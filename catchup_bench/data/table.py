@@ -223,7 +223,8 @@ PREFIXES: dict[str, Callable[[str], Dataset]] = {
     "hf:": lazily("hub.hub_dataset"),
     "folder:": lazily("folder.folder_dataset"),
     "heldout:": lazily("heldout.heldout_dataset"),
+    "openood:": lazily("openood.openood_dataset"),
 }
 """``hf:NAME`` is any image-classification dataset of the Hugging Face hub, ``folder:PATH`` any folder of images; both
 take options, as ``hf:NAME?label=COLUMN``. ``heldout:NAME`` is a dataset with a fifth of its training images in the
-place of the test images."""
+place of the test images. ``openood:DATASET/SET`` is one of OpenOOD's lists."""

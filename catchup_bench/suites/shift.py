@@ -31,9 +31,9 @@ class Shift(Suite):
     ImageNet-Sketch (Wang et al., NeurIPS 2019, arXiv 1905.13549), ImageNetV2 (Recht et al., ICML 2019, arXiv
     1902.10811) and CIFAR-10.1 (Recht et al., arXiv 1806.00451).
 
-    ``sets`` are those to take; ``auto`` stands for all of the dataset that are there. A set of some of the classes, as -A and -R
-    of 200, is scored on the logits of these classes alone, as its authors do: the network has to choose among them.
-    Images of classes that the network does not know are left out, and their number is stated. The bits are of the
+    ``sets`` are those to take; ``auto`` stands for all of the dataset that are there. A set of some of the classes, as
+    -A and -R of 200, is scored on the logits of these classes alone, as its authors do: the network has to choose among
+    them. Images of classes that the network does not know are left out, and their number is stated. The bits are of the
     images of the set.
     """
 
@@ -58,7 +58,9 @@ class Shift(Suite):
         there = tuple(name for name in SETS[dataset] if not missing(name, data_dir))
         if not there:
             names = ", ".join(SETS[dataset])
-            raise UsageError(f"shift: none of {names} is in {data_dir}; catchup-bench data where NAME says how to get it")
+            raise UsageError(
+                f"shift: none of {names} is in {data_dir}; catchup-bench data where NAME says how to get it"
+            )
         return replace(self, sets=there)
 
     def conditions(self) -> list[str]:
