@@ -25,6 +25,7 @@ from annotated_types import MinLen as MinLen
 from torch import Tensor, nn
 
 from .bounds import check_fields
+from .relatives import related
 
 Criterion = Literal["ce", "bce"] | Callable[[Tensor, Tensor], Tensor]
 
@@ -67,14 +68,17 @@ class Method(ABC):
     """Per-dataset values of fields, with their source in the method's file."""
     weights_sum_to_one: ClassVar[bool] = True
     """Whether the label weights of every image sum to 1, which the contract then checks."""
+    relatives: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Corruptions of CIFAR-C whose relatives are among what the method does to training images, by the option that has
+    to be on for it; under ``""`` those of any options. Their test errors say less about robustness to the unforeseen,
+    and tables mark them."""
 
     criterion: Criterion = "ce"
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Return the names of the corruptions of CIFAR-C whose relatives are among what the method does to training
-        images, with these options; their test errors say less about robustness to the unforeseen."""
-        return ()
+        """Return the corruptions in ``relatives`` with these options."""
+        return related(self.relatives, {name: getattr(self, name) for name in self.relatives if name})
 
     def __post_init__(self) -> None:
         """Check the fields against their bounds, and in a subclass what fields mean for one another; raise

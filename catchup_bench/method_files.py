@@ -37,6 +37,7 @@ ATTRIBUTES: dict[str, Any] = {
     "passes": str,
     "defaults": dict,
     "weights_sum_to_one": bool,
+    "relatives": dict,
 }
 
 BOUNDS = {name: getattr(annotated_types, name) for name in ("Gt", "Ge", "Lt", "Le", "MinLen")}
@@ -66,6 +67,7 @@ class Outline:
     level: ClassVar[str] = ""
     passes: ClassVar[str] = ""
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    relatives: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     reference: ClassVar[str] = ""
 
     def __post_init__(self) -> None:

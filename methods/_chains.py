@@ -12,9 +12,6 @@ from ._imageops import Operations
 
 WIDTH = DEPTH = 3
 """Chains of a mixture, and the most operations of a chain."""
-CORRUPTIONS = ("brightness", "contrast", "saturate", "gaussian_blur", "defocus_blur")
-"""Relatives of the enhancements among the corruptions of CIFAR-C: AugMix's authors leave brightness, contrast, colour
-and sharpness out for that reason."""
 
 
 class Kinds(NamedTuple):

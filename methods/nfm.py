@@ -1,7 +1,7 @@
 """Noisy Feature Mixup: Lim, Erichson, Utrera, Xu and Mahoney, ICLR 2022, arXiv 2110.02180."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -25,15 +25,12 @@ class NoisyFeatureMixup(Mixup):
     paper = "arXiv 2110.02180"
     year = 2022
     level = "input, feature"
+    relatives: ClassVar[dict[str, tuple[str, ...]]] = {"": ("gaussian_noise", "speckle_noise")}
 
     layers: tuple[Annotated[int, Ge(0)], ...] = ()
     alpha: Annotated[float, Gt(0)] = 1.0
     additive: Annotated[float, Ge(0)] = 0.4
     multiplicative: Annotated[float, Ge(0)] = 0.2
-
-    @property
-    def trained_on(self) -> tuple[str, ...]:
-        return ("gaussian_noise", "speckle_noise")
 
     def bind(self, net: Network) -> Self:
         layers = self.layers or (0, *range(2, len(net.stages)))

@@ -10,7 +10,7 @@ from torch import Tensor
 from catchup_bench.method import Ge, Gt, Lt, Method, Network, one_hot, soft_loss
 
 from . import _imageops as image
-from ._chains import CORRUPTIONS, NINE, THIRTEEN, one_operation, uniform, whole
+from ._chains import NINE, THIRTEEN, one_operation, uniform, whole
 from ._pictures import MixingSet, add, draw_coefficients, mixing_set, multiply
 
 
@@ -33,16 +33,15 @@ class PixMix(Method):
     defaults: ClassVar[dict[str, dict[str, Any]]] = {
         name: {"pictures": 128} for name in ("cub", "cars", "aircraft", "imagenet")
     }
+    relatives: ClassVar[dict[str, tuple[str, ...]]] = {
+        "all_ops": ("brightness", "contrast", "saturate", "gaussian_blur", "defocus_blur")
+    }
 
     rounds: Annotated[int, Ge(0)] = 4
     beta: Annotated[float, Gt(0)] = 3.0
     severity: Annotated[float, Ge(0.1), Lt(10)] = 3.0
     all_ops: bool = False
     pictures: Annotated[int, Ge(1)] = 1024
-
-    @property
-    def trained_on(self) -> tuple[str, ...]:
-        return CORRUPTIONS if self.all_ops else ()
 
     def bind(self, net: Network) -> Self:
         net.extra = MixingSet(self.pictures)

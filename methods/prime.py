@@ -11,7 +11,7 @@ from torch import Tensor
 
 from catchup_bench.method import Ge, Method, Network, one_hot, soft_loss
 
-from ._chains import CORRUPTIONS, DEPTH, WIDTH, consistency, dirichlet, mixture, uniform, whole
+from ._chains import DEPTH, WIDTH, consistency, dirichlet, mixture, uniform, whole
 
 FREQUENCIES = 100
 
@@ -119,14 +119,13 @@ class Prime(Method):
     level = "input"
     passes = "1 forward, 1 backward, of 3 views (1 without jsd)"
     defaults: ClassVar[dict[str, dict[str, Any]]] = {"imagenet": {"jsd": False}}
+    relatives: ClassVar[dict[str, tuple[str, ...]]] = {
+        "": ("brightness", "contrast", "saturate", "gaussian_blur", "defocus_blur", "elastic_transform")
+    }
 
     jsd: bool = True
     weight: Annotated[float, Ge(0)] = 12.0
     official: bool = False
-
-    @property
-    def trained_on(self) -> tuple[str, ...]:
-        return (*CORRUPTIONS, "elastic_transform")
 
     def loss(self, net: Network, x: Tensor, y: Tensor, plan: Any, gen: torch.Generator) -> Tensor:
         target = one_hot(y, net.num_classes)

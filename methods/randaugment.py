@@ -2,7 +2,7 @@
 Augmentation with a Reduced Search Space, NeurIPS 2020, arXiv 1909.13719."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from catchup_bench.method import Ge, Le, Method, Network, one_hot, soft_loss
 
 from . import _imageops as image
 from ._bins import COUNT, FIRST, Strongest, apply_at
-from ._chains import CORRUPTIONS, uniform, whole
+from ._chains import uniform, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +24,12 @@ class RandAugment(Method):
     paper = "arXiv 1909.13719"
     year = 2020
     level = "input"
+    relatives: ClassVar[dict[str, tuple[str, ...]]] = {
+        "": ("brightness", "contrast", "saturate", "gaussian_blur", "defocus_blur")
+    }
 
     operations: Annotated[int, Ge(0)] = 2
     magnitude: Annotated[int, Ge(0), Le(30)] = 9
-
-    @property
-    def trained_on(self) -> tuple[str, ...]:
-        return CORRUPTIONS
 
     def loss(self, net: Network, x: Tensor, y: Tensor, plan: Any, gen: torch.Generator) -> Tensor:
         with torch.no_grad():

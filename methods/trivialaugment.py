@@ -11,7 +11,7 @@ from catchup_bench.method import Ge, Method, Network, one_hot, soft_loss
 
 from . import _imageops as image
 from ._bins import BINS, COUNT, FIRST, Strongest, apply_at
-from ._chains import CORRUPTIONS, uniform, whole
+from ._chains import uniform, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +28,11 @@ class TrivialAugment(Method):
     year = 2021
     level = "input"
     defaults: ClassVar[dict[str, dict[str, Any]]] = {"digits": {"shift": 16.0}}
+    relatives: ClassVar[dict[str, tuple[str, ...]]] = {
+        "": ("brightness", "contrast", "saturate", "gaussian_blur", "defocus_blur")
+    }
 
     shift: Annotated[float, Ge(0), "pixels"] = 32.0
-
-    @property
-    def trained_on(self) -> tuple[str, ...]:
-        return CORRUPTIONS
 
     def loss(self, net: Network, x: Tensor, y: Tensor, plan: Any, gen: torch.Generator) -> Tensor:
         with torch.no_grad():

@@ -6,9 +6,10 @@ from typing import Any
 
 import typer
 
-from .. import boards, recipes, registry
+from .. import boards, presets, recipes, registry
 from ..bounds import bounded_fields
 from ..errors import UsageError
+from ..relatives import relatives_text
 from ..system.toml_files import read_toml
 from .options import Kind
 
@@ -21,6 +22,7 @@ def catalog_entries(kind: Kind) -> list[dict[str, Any]]:
         "models": model_entries,
         "suites": suite_entries,
         "recipes": recipe_entries,
+        "presets": preset_entries,
         "boards": board_entries,
     }
     return kinds[kind]()
@@ -43,6 +45,7 @@ def method_entries() -> list[dict[str, Any]]:
                 "paper": cls.paper,
                 "year": cls.year,
                 "passes": cls.passes,
+                "trained on relatives of": relatives_text(cls.relatives),
                 "per dataset": {d: dict(v) for d, v in cls.defaults.items()},
                 "options": {f.name: f.default for f in fields(cls) if f.default is not MISSING},
                 "takes": {field: allowed for field, (_, allowed) in bounded_fields(cls).items()},
@@ -84,6 +87,14 @@ def recipe_entries() -> list[dict[str, Any]]:
     return [
         {"name": n, "title": v.get("title", ""), "source": v.get("source", ""), "options": recipes.load(n).model_dump()}
         for n, v in raw.items()
+    ]
+
+
+def preset_entries() -> list[dict[str, Any]]:
+    by_name = {name: presets.load(name) for name in presets.available()}
+    return [
+        {"name": n, "title": p.title, "source": p.source, "differs": p.differs, "methods": ", ".join(p.methods)}
+        for n, p in by_name.items()
     ]
 
 

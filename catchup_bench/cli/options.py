@@ -52,7 +52,7 @@ Precision = Annotated[
 
 StepPrecision = Annotated[PrecisionName, typer.Option(help="Precision of the steps; tf32 on CUDA only.")]
 
-Kind = Literal["methods", "datasets", "models", "suites", "recipes", "boards"]
+Kind = Literal["methods", "datasets", "models", "suites", "recipes", "presets", "boards"]
 
 Threads = Annotated[
     int | None,

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from ..leaderboard.table import Row, Table
-from ..leaderboard.wording import absence, against_difference, column_header, row_texts, value_text
+from ..leaderboard.wording import TRAINED_ON, absence, against_difference, column_header, row_texts, value_text
 from ..records.attack_checks import LEGEND, suspicions
 from ..records.record import Outcome
 
@@ -44,6 +44,8 @@ def print_table(t: Table) -> None:
     print_grid(f"{t.board.title} (percent, mean ± std over seeds; best first by {t.board.rank})", ["", *names], body)
     if any(row.doubts for row in t.rows):
         Console().print(LEGEND, highlight=False)
+    if any(r.trained_on for r in t.rows):
+        Console().print(TRAINED_ON, highlight=False)
 
 
 def table_json(t: Table) -> dict[str, Any]:

@@ -25,7 +25,17 @@ from .options import (
 
 def train(
     method: Annotated[str, typer.Option(help="Name of a method, or path of a Python file that defines one.")],
-    dataset: Annotated[str, typer.Option(help="Name of a dataset, folder:PATH, hf:NAME, or heldout:NAME.")] = "digits",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Settings of another benchmark for this method (see list presets): dataset, network, recipe and "
+            "options, which other options here override. Its printed number is shown beside the result."
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Name of a dataset, folder:PATH, hf:NAME or heldout:NAME; by default digits, or the preset's."),
+    ] = None,
     fraction: Annotated[
         float, typer.Option(help="Share of the training images of each class, above 0 and at most 1.")
     ] = 1.0,
@@ -56,14 +66,23 @@ def train(
 
     To train on several GPUs, each with its share of every batch: torchrun --nproc-per-node 2 -m catchup_bench train …
     """
+    from .. import presets
     from ..plugins import parse_settings
     from ..runs.folder import RunFolder
     from ..runs.make import make_run
 
     overrides = {k: v for k, v in (("epochs", epochs), ("precision", precision)) if v is not None}
+    settings = parse_settings(set_)
+    if preset is not None:
+        theirs, of_method = presets.preset_for(preset, method)
+        model, width, variant = model or theirs.model, width or theirs.width, variant or theirs.variant
+        dataset, recipe = dataset or theirs.dataset, recipe or theirs.recipe
+        overrides = {**theirs.overrides, **settings.pop("recipe", {}), **overrides}
+        settings[method] = {**of_method.set, **settings.get(method, {})}
+    dataset = dataset or "digits"
     run = make_run(
         method, dataset, model=model, width=width, variant=variant, recipe_name=recipe, overrides=overrides,
-        fraction=fraction, seed=seed, settings=parse_settings(set_),
+        fraction=fraction, seed=seed, settings=settings,
     )  # fmt: skip
     from ..engines import choose_engine
     from ..system.hardware import choose_device
@@ -101,5 +120,8 @@ def train(
         return show({"folder": str(folder), "run": run.model_dump(mode="json"), "training": facts})
     for plan, why in facts.get("eager_plans", {}).items():
         typer.echo(f"plan {plan} ran eagerly: {why}", err=True)
-    last = json.loads(files.metrics.read_text(encoding="utf-8").splitlines()[-1])
+    lines = [json.loads(line) for line in files.metrics.read_text(encoding="utf-8").splitlines()]
+    last = lines[-1]
     typer.echo(f"{folder}\n{run.recipe.epochs} epochs, test error {last['test_error']:.2f} % at the last one")
+    if preset is not None:
+        typer.echo(presets.compared(preset, theirs, of_method, lines))

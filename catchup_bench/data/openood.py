@@ -63,7 +63,7 @@ def load_list(dataset: str, part: str, folder: Path) -> Images:
     path = top / "benchmark_imglist" / dataset / f"test_{part}.txt"
     if not path.is_file():
         raise UsageError(
-            f"no {path}: OpenOOD's download script (https://github.com/Jingkang50/OpenOOD, scripts/download) brings the "
+            f"no {path}: OpenOOD's script (https://github.com/Jingkang50/OpenOOD, scripts/download) brings the "
             f"lists and images; they must lie in {top}"
         )
     names, labels = [], []

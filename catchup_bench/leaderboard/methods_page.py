@@ -12,6 +12,7 @@ from ..errors import UsageError
 from ..method_files import Outline, outline
 from ..records.costs import read_costs
 from ..records.results_folder import cost_files
+from ..relatives import relatives_text
 from ..system.text import markdown
 
 LABELS = {
@@ -69,6 +70,8 @@ def section(name: str, cls: type[Outline], costs: list[str]) -> Iterator[str]:
         per_dataset = [f"{text} on {plain(', '.join(names))}" for text, names in datasets.items()]
         yield f"- **Defaults of datasets**: {'; '.join(per_dataset)}."
     yield from (f"- **{title}**: {said[label]}" for label, title in LABELS.items() if label in said)
+    if cls.relatives:
+        yield f"- **Trained on relatives of the test corruptions**: {relatives_text(cls.relatives)}."
     yield f"- **Level**: {plain(cls.level)}. **Passes**: {plain(cls.passes)}."
     if costs:
         yield f"- **Cost**: {'; '.join(costs)}."

@@ -1,12 +1,13 @@
 """Read what a board's folder holds: its records, costs and failed trainings. A table is computed from it alone."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from .. import registry
 from ..boards import Board
-from ..boards.grid import job_digest, jobs_of
+from ..boards.grid import Job, job_digest, jobs_of
 from ..records.costs import read_costs
 from ..records.record import Record, read_record
 from ..records.results_folder import (
@@ -17,6 +18,8 @@ from ..records.results_folder import (
     record_of_failure,
     records_of_board,
 )
+from ..relatives import related
+from ..runs.run import Run
 from ..system.files import read_json
 
 Records = dict[str, dict[str, dict[int, Record]]]
@@ -26,12 +29,14 @@ Records = dict[str, dict[str, dict[int, Record]]]
 @dataclass(frozen=True)
 class Results:
     """The ``records`` of a board, each checked; ``levels`` of verification by the records' paths below the board's
-    folder; ``costs``, the relative times of a step by label; and how many trainings ``failed`` per label."""
+    folder; ``costs``, the relative times of a step by label; how many trainings ``failed`` per label; and by label, the
+    corruptions in the columns that the method was ``trained_on`` relatives of."""
 
     records: Records
     levels: Mapping[Path, int]
     costs: Mapping[str, float]
     failed: Counter[str]
+    trained_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_results(board: Board, folder: Path) -> Results:
@@ -39,7 +44,8 @@ def read_results(board: Board, folder: Path) -> Results:
 
     Raises :class:`VerificationFailed` for a record that contradicts itself.
     """
-    expected = {job.path: job.run.digest for job in jobs_of(board)}
+    jobs = tuple(jobs_of(board))
+    expected = {job.path: job.run.digest for job in jobs}
     records: Records = {}
     levels: dict[Path, int] = {}
     for path in records_of_board(folder):
@@ -48,7 +54,20 @@ def read_results(board: Board, folder: Path) -> Results:
             location = record_location(folder, path)
             records.setdefault(location.label, {}).setdefault(location.setup, {})[record.source.seed] = record
             levels[below] = kept_level(path)
-    return Results(records, levels, first_costs(board, folder), count_failures(expected, folder))
+    costs, failed = first_costs(board, folder), count_failures(expected, folder)
+    return Results(records, levels, costs, failed, relatives_in(board, jobs))
+
+
+def relatives_in(board: Board, jobs: Iterable[Job]) -> dict[str, tuple[str, ...]]:
+    """Return, by label, the corruptions in the board's columns whose relatives its method trains on."""
+    tested = {condition.split("-")[0] for column in board.columns for condition in column.conditions}
+    found = {}
+    for job in jobs:
+        if isinstance(job.run, Run) and job.label not in found:
+            spec = job.run.method
+            cls = registry.method_outline(spec.file or spec.name)
+            found[job.label] = tuple(name for name in related(cls.relatives, spec.options) if name in tested)
+    return found
 
 
 def first_costs(board: Board, folder: Path) -> Mapping[str, float]:

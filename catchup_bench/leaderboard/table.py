@@ -33,7 +33,8 @@ class Row:
     baseline's, ``None`` for the baseline and where either has one seed; ``cost`` is the time of a training step
     relative to the baseline's; ``state`` the level of verification, 0 when nothing was run; ``doubts`` the columns with
     a suspicious outcome, and why; ``failed`` counts runs whose training failed; ``loaded`` is a network that was not
-    trained here; ``records`` are the paths, below the board's results, of those that count.
+    trained here; ``trained_on`` are the corruptions in the columns whose relatives the method was trained on;
+    ``records`` are the paths, below the board's results, of those that count.
     """
 
     label: str
@@ -46,6 +47,7 @@ class Row:
     state: int = 0
     doubts: dict[str, list[str]] = field(default_factory=dict)
     loaded: bool = False
+    trained_on: tuple[str, ...] = ()
     failed: int = 0
     records: tuple[str, ...] = ()
 
@@ -135,6 +137,7 @@ def compute_table(board: Board, results: Results) -> Table:
                 state=min((results.levels[path] for path in paths), default=0),
                 doubts=doubted(weights_of, setups) if own else {},
                 loaded=entry in board.loaded,
+                trained_on=results.trained_on.get(label, ()),
                 failed=results.failed[label],
                 records=tuple(path.as_posix() for path in paths),
             )

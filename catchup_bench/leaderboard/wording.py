@@ -10,6 +10,10 @@ from .table import BASELINE, Row, Table
 
 ARROWS = {name: "↑" if metric.higher else "↓" for name, metric in METRICS.items()}
 
+TRAINED_ON = (
+    "‡ trained on relatives of the test corruptions, so its errors on them say less about robustness to the unforeseen."
+)
+
 INSIDE = {True: " ✓", False: " ✗", None: ""}
 
 BESIDE = [
@@ -87,7 +91,7 @@ def row_texts(t: Table, row: Row, columns: list[Column], bold: str | None) -> li
     values = [f"**{value_text(row, c)}**" if c.name == bold else value_text(row, c) for c in columns]
     ranks = "–".join(map(str, dict.fromkeys(row.rank or ())))
     cost = "" if row.cost is None else f"×{row.cost:.2f}"
-    label = f"{row.label} (loaded)" if row.loaded else row.label
+    label = (f"{row.label} (loaded)" if row.loaded else row.label) + " ‡" * bool(row.trained_on)
     return [row.tier, ranks, label, against_text(t, row), *values, cost, seed_count(row), level_dots(row.state)]
 
 
@@ -105,6 +109,8 @@ def how_to_read(t: Table) -> list[str]:
         lines.append(f"{t.test[:1].upper()}{t.test[1:]}.")
     if any(tier == NO_TIER for tier in (t.ranking.tier.values() if t.ranking else ())):
         lines.append(f"{NO_TIER} one seed, which says nothing of another training: no tier, and any rank is possible.")
+    if any(row.trained_on for row in t.rows):
+        lines.append(TRAINED_ON)
     if any(row.against for row in t.rows):
         lines.append(
             f"vs baseline: difference in {rank}, in points, with its 95 % interval, which holds for all rows at once; "
