@@ -71,6 +71,7 @@ def evaluate(
         data_dir=data_dir or data.default_folder(),
         captured=Forward(model.net, make(device), optional=engine == "auto") if captures(engine) else None,
         snapshots=model.snapshots,
+        folder=model.folder if model.trained else None,
     )
     now = Measured(weights=model.weights, images=images.digest())
     check_measured(model.folder, now, partial(images_of, suites, context))
@@ -103,7 +104,7 @@ def images_of(suites: dict[str, Suite], context: Context, condition: str, outcom
     """Return the digest of the images that ``condition`` would be measured on now; ``None`` when they are not there and
     the condition is not asked for."""
     suite = suites.get(outcome.suite)
-    if suite is not None:
+    if suite is not None and condition in suite.conditions():
         return suite.images_digest(context, condition)
     try:
         cls = suite_class(outcome.suite)

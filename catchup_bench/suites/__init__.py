@@ -32,7 +32,8 @@ class Context:
     """The input of a suite: the network, the test images in official order, and what the dataset says of them.
     ``captured`` makes its passes where they are captured; attacks need the gradient, and take ``net``. ``key`` is what
     random numbers are keyed by: what the whole test set is, see :func:`catchup_bench.data.stream_key`. ``snapshots``
-    are files of the network's weights at several epochs of its training, where they were kept."""
+    are files of the network's weights at several epochs of its training, where they were kept; ``folder`` is that of
+    its run, where it is one of ours."""
 
     net: nn.Module
     images: Images
@@ -44,6 +45,7 @@ class Context:
     captured: Forward | None = None
     key: str = ""
     snapshots: Mapping[int, Path] = field(default_factory=dict)
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.key:  # a part of the images keeps the key of the whole

@@ -72,7 +72,7 @@ NEEDED = {
 
 OWN_PASSES = {"reliance", "landscape", "dynamics", "localization"}
 """Suites that need features or gradients, not logits alone: their passes are never captured."""
-OF_TRAINING_IMAGES = {"landscape", "dynamics", "localization", "shift"}
+OF_TRAINING_IMAGES = {"landscape", "dynamics", "localization", "shift", "transfer"}
 """They load a dataset, which the one of these tests is not."""
 SUITES = [name for name in suite_names() if name not in {"autoattack", *OF_TRAINING_IMAGES}]
 """AutoAttack's batches are the library's."""
