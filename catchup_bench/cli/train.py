@@ -34,7 +34,9 @@ def train(
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help="Name of a dataset, folder:PATH, hf:NAME or heldout:NAME; by default digits, or the preset's."),
+        typer.Option(
+            help="Name of a dataset, folder:PATH, hf:NAME or heldout:NAME; by default digits, or the preset's."
+        ),
     ] = None,
     fraction: Annotated[
         float, typer.Option(help="Share of the training images of each class, above 0 and at most 1.")

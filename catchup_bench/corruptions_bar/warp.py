@@ -4,6 +4,7 @@ Images are uint8 (n, S, S, 3); ``amount`` is a severity out of 10. What is drawn
 """
 
 import math
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -150,16 +151,15 @@ def spline(x: Tensor, axis: int) -> Tensor:
 
 
 def transverse_chromatic_abberation(x: Tensor, amount: float, draws: Draws) -> Tensor:
-    scales = torch.tensor([1, 1 + 0.025 * amount, 1 + 0.05 * amount], dtype=torch.float64, device=x.device)
-    return dispersed(x, scales[draws.uniform(0, 1, 3).argsort(1)])
+    return dispersed(x, (1, 1 + 0.025 * amount, 1 + 0.05 * amount), draws.uniform(0, 1, 3).argsort(1))
 
 
-def dispersed(x: Tensor, scales: Tensor) -> Tensor:
-    """Magnify each channel about the middle by its factor (n×3, at least 1), as a cubic B-spline smooths it."""
+def dispersed(x: Tensor, factors: Sequence[float], which: Tensor) -> Tensor:
+    """Magnify each channel about the middle by one of ``factors``, at least 1, as a cubic B-spline smooths it: by that
+    at its place in ``which`` (n×3)."""
     out = x
-    for scale in scales.unique().tolist():
-        large = magnified(x, scale)
-        out = torch.where((scales == scale)[:, None, None], large, out)
+    for i, factor in enumerate(factors):
+        out = torch.where((which == i)[:, None, None], magnified(x, factor), out)
     return out
 
 
@@ -167,7 +167,8 @@ def magnified(x: Tensor, scale: float) -> Tensor:
     """Return the middle of images that are ``scale`` times as large, rounded to bytes."""
     side = x.shape[1]
     large = round(side * scale)
-    samples, weights = taps((np.arange(side) + (large - side) // 2) * ((side - 1) / (large - 1)), side)
+    place = (np.arange(side, dtype=np.float64) + (large - side) // 2) * ((side - 1) / (large - 1))
+    samples, weights = taps(place, side)
     at, by = torch.from_numpy(samples).to(x.device), torch.from_numpy(weights).to(x.device)
     wide, total = x.double(), torch.zeros(x.shape, dtype=torch.float64, device=x.device)
     for i in range(4):

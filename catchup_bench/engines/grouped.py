@@ -7,7 +7,7 @@ in bf16, as those of a cast that autocast keeps; a step that empties autocast's 
 would add them in fp32.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -83,7 +83,7 @@ class Grouped:
 class Casts:
     """The weights of ``layers`` in bf16, within one step."""
 
-    def __init__(self, layers: list[nn.Module]) -> None:
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
         self.layers = layers
         self.made: dict[tuple[int, str], tuple[nn.Parameter, int, Tensor]] | None = None
 

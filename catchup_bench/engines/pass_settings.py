@@ -62,7 +62,7 @@ def applied(net: nn.Module, setting: PassSetting) -> Iterator[None]:
         return torch.cat([own(filled(part, memory), *args, **kwargs)[: len(part)] for part in x.split(FIXED)])
 
     before = vars(net).get("forward")
-    net.to(memory_format=memory)  # type: ignore[call-overload]
+    net.to(memory_format=memory)
     vars(net)["forward"] = forward
     try:
         with searching_convolutions(setting.search):
@@ -71,7 +71,7 @@ def applied(net: nn.Module, setting: PassSetting) -> Iterator[None]:
         del vars(net)["forward"]
         if before is not None:
             vars(net)["forward"] = before
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net.to(memory_format=torch.channels_last)
 
 
 def filled(x: Tensor, memory: torch.memory_format) -> Tensor:

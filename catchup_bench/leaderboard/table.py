@@ -163,7 +163,8 @@ def images_of(records: Records) -> dict[Key, Images]:
     """Return which images each condition was measured on.
 
     An outcome without an index is of the whole test set if it has as many images as the condition ``clean``, or as the
-    largest one where that was not evaluated; else its positions are unknown.
+    largest one where that was not evaluated; else, or where it says that it is of ``other_images``, its positions are
+    unknown.
     """
     first: dict[Key, tuple[str, Outcome]] = {}
     for setups in records.values():
@@ -178,7 +179,8 @@ def images_of(records: Records) -> dict[Key, Images]:
     images = {}
     for key, (test_set, outcome) in first.items():
         index = outcome.values.get("index")
-        known = index is not None or outcome.n == whole[test_set]
+        same = outcome.n == whole[test_set] and not outcome.values.get("other_images")
+        known = index is not None or same
         images[key] = Images(test_set, outcome.n, None if index is None else tuple(index), known)
     return images
 

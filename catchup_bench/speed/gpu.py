@@ -255,7 +255,8 @@ def epochs(s: Setting) -> dict[str, Any]:
         loader = make_loader(one.run, images, s.device)
         for epoch in range(2):
             table[engine] = train_epoch(one, loader, epoch, NoProgress())["seconds"]
-        table[f"{engine}, test error"] = s.seconds(partial(test_error, one.net, test, one.precision), 1)
+        look = partial(test_error, one.net, test, one.precision, captured=one.looks)
+        table[f"{engine}, test error"] = s.seconds(look, 1)
     return table
 
 

@@ -15,7 +15,7 @@ from ..data.corrupted_folders import PICTURES, CorruptedFolders
 from ..errors import UsageError
 from ..records.record import Outcome
 from ..system import cache
-from . import Context, Suite, balanced, correct
+from . import ConditionResult, Context, Suite, balanced, correct
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ class Corruption(Suite):
         merged = {key: value for protocol in protocols for key, value in protocol.items()}
         return {key: value for key, value in merged.items() if key != "version"}
 
-    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+    def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor | ConditionResult]]:
         images = balanced(context, self.images, "corruption.images")
         bank = textures.load(context.data_dir / "frost") if self.frost == "published" and self.needs_frost else None
         published = self.published(context)
@@ -110,7 +110,11 @@ class Corruption(Suite):
             else:
                 made = self.corrupt(replace(context, images=images), name, severity, bank)
                 corrupted = replace(images, x=made)
-            yield condition, correct(replace(context, images=corrupted))
+            bits = correct(replace(context, images=corrupted))
+            yield (
+                condition,
+                ConditionResult(bits, {"other_images": True}) if published_anew(context, published) else bits,
+            )
 
     def published(self, context: Context) -> CorruptedArrays | CorruptedFolders | None:
         """Return what reads the published images, ``None`` where they are generated."""
@@ -188,6 +192,11 @@ class Corruption(Suite):
     @property
     def needs_frost(self) -> bool:
         return self.source != "official" and "frost" in self.types
+
+
+def published_anew(context: Context, published: CorruptedArrays | CorruptedFolders | None) -> bool:
+    """Return whether the corrupted images are not the test images: those of Tiny-ImageNet-C were cut anew."""
+    return isinstance(published, CorruptedFolders) and context.dataset == "tinyimagenet"
 
 
 def published_folder(dataset: str, data_dir: Path) -> Path:

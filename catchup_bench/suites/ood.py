@@ -176,7 +176,7 @@ class OOD(Suite):
         return {}
 
     def figures(self, outcomes: dict[str, Outcome]) -> dict[str, float]:
-        rows = {}
+        rows: dict[str, float] = {}
         for condition in self.conditions():
             primary = outcomes[condition].values["metrics"]["msp"]
             rows |= {f"{condition} {label}, %": primary[key] for key, label in FIGURES.items()}

@@ -82,7 +82,7 @@ class Shift(Suite):
         for condition in conditions:
             name = condition.removeprefix("shift-")
             images, outputs, left_out = known(context, name)
-            values = {"classes": len(outputs), "images_of_unknown_classes": left_out}
+            values = {"classes": len(outputs), "images_of_unknown_classes": left_out, "other_images": True}
             yield condition, ConditionResult(right(context, images, outputs), values)
 
     def summary(self) -> dict[str, list[str]]:

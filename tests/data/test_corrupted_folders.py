@@ -84,7 +84,8 @@ def test_the_suite_reads_them_and_an_outcome_belongs_to_them(folder: Path) -> No
     )  # fmt: skip
     assert suite.conditions()[0] == "fog-1-official"
     found = dict(suite.run(context, suite.conditions()))
-    assert len(found) == 10 and all(bits.all() and len(bits) == 12 for bits in found.values())
+    assert len(found) == 10 and all(one.bits.all() and len(one.bits) == 12 for one in found.values())  # type: ignore[union-attr]
+    assert all(one.values["other_images"] for one in found.values())  # type: ignore[union-attr]
     digest = suite.images_digest(context, "fog-2-official")
     assert digest != suite.images_digest(context, "fog-3-official")
     path = folder / "Tiny-ImageNet-C" / "fog" / "2" / WNIDS[0] / "val_0.JPEG"

@@ -75,7 +75,7 @@ def test_only_logits_of_the_sets_classes_count_and_unknown_classes_are_left_out(
     # class 9 has the largest logit of all ten and is none of the set's; the second picture of 4 looks like 5, of
     # which there is none either, so 7, the higher, is said
     assert r.bits.tolist() == [True, False, True, True]
-    assert r.values == {"classes": 2, "images_of_unknown_classes": 2}
+    assert r.values == {"classes": 2, "images_of_unknown_classes": 2, "other_images": True}
 
 
 def test_folders_of_v2_are_numbers_in_numeric_order(folder: Path) -> None:
