@@ -56,11 +56,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def evaluated(folder: Path, dataset: str, net: nn.Module, **options: object) -> dict[str, ConditionResult]:
+def evaluated(
+    folder: Path, dataset: str, net: nn.Module, batch_size: int = 3, **options: object
+) -> dict[str, ConditionResult]:
     suite = make_suites(["shift"], {"shift": options})["shift"].resolve(dataset, folder)
     context = Context(
         net=net, images=data.load(dataset, "test", folder), dataset=dataset, mean=(0, 0, 0),
-        device=torch.device("cpu"), batch_size=3, data_dir=folder,
+        device=torch.device("cpu"), batch_size=batch_size, data_dir=folder,
     )  # fmt: skip
     found = dict(suite.run(context, suite.conditions()))
     assert set(found) == set(suite.conditions())
@@ -75,6 +77,8 @@ def test_only_logits_of_the_sets_classes_count_and_unknown_classes_are_left_out(
     # class 9 has the largest logit of all ten and is none of the set's; the second picture of 4 looks like 5, of
     # which there is none either, so 7, the higher, is said
     assert r.bits.tolist() == [True, False, True, True]
+    again = evaluated(folder, "imagenet", Brightness(), batch_size=1)
+    assert all(torch.equal(again[condition].bits, one.bits) for condition, one in found.items())
     assert r.values == {"classes": 2, "images_of_unknown_classes": 2, "other_images": True}
 
 

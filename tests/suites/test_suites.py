@@ -60,7 +60,7 @@ def run(suite: Suite, where: Context) -> dict[str, Tensor]:
 
 
 NEEDED = {"ood": {"out": "digits"}, "frequency": {"radius": 2, "images": 20}}
-OF_THEIR_OWN = ("autoattack", "dynamics", "landscape", "localization")
+OF_THEIR_OWN = ("autoattack", "dynamics", "landscape", "localization", "shift", "transfer")
 """Slow ones, and those that need boxes or weights of several epochs; they have such a test elsewhere."""
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from catchup_bench import data
 from catchup_bench.errors import UsageError
-from catchup_bench.evaluation.evaluate import evaluate
+from catchup_bench.evaluation.evaluate import evaluate, evaluation_mode
 from catchup_bench.evaluation.evaluated_model import trained_model
 from catchup_bench.records.outcomes import read_outcomes
 from catchup_bench.records.record import Outcome
 from catchup_bench.runs.make import make_run
-from catchup_bench.suites import make_suites, suite_class
+from catchup_bench.suites import Context, make_suites, suite_class
 from catchup_bench.suites.transfer import targets
 from catchup_bench.training.loop import train
 
@@ -49,6 +50,21 @@ def test_a_matrix_is_hardest_where_examples_are_its_own(runs: dict[str, Path]) -
         assert own.values["source_error"] == pytest.approx(own.error), "the source is this run"
         assert theirs.values["source_error"] == pytest.approx(matrix[other][f"transfer-{other}{suffix}"].error)
         assert theirs.values["index"] == own.values["index"]
+
+
+def test_examples_do_not_depend_on_the_batch(runs: dict[str, Path]) -> None:
+    images = data.load("digits", "test").take(torch.arange(0, 40, 2))
+    suite = make_suites(["transfer"], {"transfer": {**OPTIONS, "images": 0, "sources": ["inputmixup"]}})["transfer"]
+    found = []
+    for size in (20, 3):
+        model = trained_model(runs["baseline"], CPU)
+        where = Context(
+            net=model.net, images=images, dataset="digits", mean=(0, 0, 0), device=CPU, batch_size=size,
+            data_dir=Path("nowhere"), folder=model.folder,
+        )  # fmt: skip
+        with evaluation_mode(model.net):
+            found += [one for _, one in suite.run(where, suite.conditions())]
+    assert torch.equal(found[0].bits, found[1].bits) and found[0].values == found[1].values
 
 
 def test_options_come_back_and_bad_ones_are_said() -> None:
