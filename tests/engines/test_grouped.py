@@ -16,7 +16,8 @@ from catchup_bench.training.loop import test_error as error_on_test_images
 from catchup_bench.training.state import Training
 
 from ..methods.test_steps import operations
-from .test_graph_steps import Rerun, assert_same, small, start
+from ..support.backends import Rerun
+from .test_graph_steps import assert_same, small, start
 
 
 def steps(one: Training, count: int = 3) -> list[Tensor]:

@@ -24,7 +24,7 @@ from catchup_bench.evaluation.evaluated_model import trained_model
 from catchup_bench.suites import make_suites
 from catchup_bench.verification.method import make_net
 
-from .test_graph_steps import Rerun
+from ..support.backends import Rerun
 
 X = torch.rand(100, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from catchup_bench import data
-from catchup_bench.data import Images
+from catchup_bench.data import Images, shifted
 from catchup_bench.errors import UsageError
 from catchup_bench.suites import ConditionResult, Context, make_suites
 
@@ -44,7 +44,7 @@ def plain(level: int) -> bytes:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """ImageNet-R of two classes that the network knows (4, 7) and one that it does not; ImageNetV2 of 0, 2 and 10."""
     monkeypatch.setenv("CATCHUP_BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("catchup_bench.data.shifted.imagenet_wnids", lambda: WNIDS)
+    monkeypatch.setattr(shifted, "imagenet_wnids", lambda: WNIDS)
     for label in (4, 7, 500):
         for i in range(2):
             layouts.put(tmp_path / "imagenet-r" / WNIDS[label] / f"{i}.png", plain(min(label + i, 8)))
