@@ -22,7 +22,8 @@ def board(*conditions: str) -> Board:
     setup = {"dataset": "digits", "model": "preactresnet10", "width": 4, "recipe": "digits", "suites": ["clean"]}
     columns = [{"name": "error", "conditions": list(conditions)}]
     return Board.model_validate(
-        {"title": "x", "question": "x", "methods": METHODS, "seeds": [0], "rank": "error", "setups": [setup],
+        {"name": "x", "title": "x", "question": "x", "methods": METHODS, "seeds": [0], "rank": "error",
+         "setups": [setup],
          "columns": columns}
     )  # fmt: skip
 
