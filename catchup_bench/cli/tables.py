@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from ..leaderboard.table import Row, Table
@@ -75,7 +76,7 @@ def outcomes_json(outcomes: dict[str, Outcome]) -> dict[str, dict[str, Any]]:
 def print_outcomes(shown: dict[str, dict[str, str]]) -> None:
     """Print summaries of runs side by side."""
     names = list(dict.fromkeys(name for rows in shown.values() for name in rows))
-    body = [[name, *(rows.get(name, "") for rows in shown.values())] for name in names]
+    body = [[escape(name), *(escape(rows.get(name, "")) for rows in shown.values())] for name in names]
     print_grid("top-1 error in percent [95 % interval]", ["condition", *shown], body)
 
 

@@ -64,17 +64,21 @@ def write_html(root: Path, out: Path | None = None) -> Path:
     """
     folder = pages_folder(root)
     out = out or folder / "index.html"
-    tables, results = published_tables(root), results_folder(root)
-    pages = {
+    tables = published_tables(root)
+    reports = reports_beside(tables, results_folder(root))
+    write_text(out, html_page(tables, Path(os.path.relpath(folder, out.parent)).as_posix(), reports))
+    return out
+
+
+def reports_beside(tables: Mapping[str, Table], results: Path) -> set[str]:
+    """Return the records that have a report beside them in ``results``, as board and path."""
+    return {
         f"{name}/{path}"
         for name, t in tables.items()
         for row in t.rows
         for path in row.records
         if report_file(results / name / path).exists()
     }
-    content = html_page(tables, Path(os.path.relpath(folder, out.parent)).as_posix(), pages)
-    write_text(out, content)
-    return out
 
 
 def html_page(tables: Mapping[str, Table], folder: str = ".", reports: Set[str] = frozenset()) -> str:

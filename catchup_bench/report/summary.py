@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ..leaderboard.statistics import wilson
 from ..records.attack_checks import suspicions
 from ..records.record import Outcome
+from ..system.text import printable
 
 if TYPE_CHECKING:
     from ..suites import Suite
@@ -26,7 +27,7 @@ def summarise(outcomes: dict[str, Outcome], suites: "dict[str, Suite]") -> dict[
                 rows[name] = _error([outcomes[c] for c in conditions]) + " !" * any(c in doubts for c in conditions)
         if evaluated.issuperset(suite.conditions()):
             rows |= {name: f"{number:.4g}" for name, number in suite.figures(outcomes).items()}
-    return rows | {f"! {c}": "; ".join(reasons) for c, reasons in doubts.items() if c in evaluated}
+    return rows | {f"! {c}": "; ".join(map(printable, reasons)) for c, reasons in doubts.items() if c in evaluated}
 
 
 def _error(outcomes: list[Outcome]) -> str:

@@ -18,7 +18,7 @@ from catchup_bench.boards.grid import jobs_of
 from catchup_bench.boards.metrics import METRICS, value_of
 from catchup_bench.errors import UsageError, VerificationFailed
 from catchup_bench.leaderboard import claims
-from catchup_bench.leaderboard.html_page import html_page, write_html
+from catchup_bench.leaderboard.html_page import html_page, reports_beside
 from catchup_bench.leaderboard.markdown import board_page
 from catchup_bench.leaderboard.statistics import Comparisons, Images, Scores
 from catchup_bench.leaderboard.table import Table, make_table
@@ -208,16 +208,17 @@ def test_damaged_curves_are_left_out(tmp_path: Path) -> None:
     assert all("cutmix" not in by_label for kind, by_label in t.curves.items() if kind.share)
 
 
-def test_a_report_beside_a_record_is_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_beside_a_record_is_linked(tmp_path: Path) -> None:
     t = make(tmp_path)
-    monkeypatch.setattr("catchup_bench.leaderboard.html_page.published_tables", lambda root: {"inside": t})
+    results = tmp_path / "leaderboards" / "results"
     path = next(row for row in t.rows if row.label == "catchup").records[0]
-    html = write_html(tmp_path).read_text(encoding="utf-8")
+    html = html_page({"inside": t}, reports=reports_beside({"inside": t}, results))
     assert f"catchup-bench report leaderboards/results/inside/{t.rows[0].records[0]}" in html
     assert ">report</a>" not in html
-    report = tmp_path / "leaderboards" / "results" / "inside" / path
+    report = results / "inside" / path
+    report.parent.mkdir(parents=True, exist_ok=True)
     report.with_suffix(".html").write_text("")
-    linked = write_html(tmp_path, tmp_path / "page.html").read_text(encoding="utf-8")
+    linked = html_page({"inside": t}, "leaderboards", reports_beside({"inside": t}, results))
     assert linked.count(">report</a>") == 1
     assert f'href="leaderboards/results/inside/{path.removesuffix(".json")}.html"' in linked
 

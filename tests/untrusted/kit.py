@@ -272,7 +272,7 @@ def tried(attack: Attack, root: Path) -> str:
     said = list(answers(root))
     if any(kind == attack.kind and attack.words in text for kind, text in said):
         return ""
-    return f"{attack.name}: {'; '.join(text for _, text in said) or 'nothing was said'}"
+    return "; ".join(text for _, text in said) or "nothing was said"
 
 
 def broken_page(root: Path) -> str:
@@ -338,8 +338,8 @@ class Looks(Mixup):
 """
 
 
-def on_runs(folder: Path) -> Iterator[str]:
-    """Try what needs runs and methods, in a clone in ``folder``; yield what got through."""
+def on_runs(folder: Path) -> Iterator[tuple[str, str]]:
+    """Try what needs runs and methods, in a clone in ``folder``; yield each attack with what got through."""
     clone = Clone(folder, KIT_BOARD)
     shutil.copy(ROOT / "leaderboards" / "README.md", folder / "leaderboards")
     suites = ["--suite", "clean", "--suite", "fgsm"]
@@ -354,8 +354,8 @@ def on_runs(folder: Path) -> Iterator[str]:
     }
 
     shown = json.loads((runs["looks"] / "outcomes" / "clean.json").read_text())["outcome"]
-    if shown["correct"] > 0.9 * shown["n"]:
-        yield f"a method that looks labels up has {shown['correct']} of {shown['n']} right"
+    right = f"{shown['correct']} of {shown['n']} right"
+    yield "an evaluation of a method that looks labels up", right * (shown["correct"] > 0.9 * shown["n"])
     (submitted,) = clone.call(["submit", str(runs["mine"])])
     assert submitted[0] == 0, submitted
 
@@ -370,10 +370,8 @@ def on_runs(folder: Path) -> Iterator[str]:
         "may not open": ["verify", "--method", "./looks.py"],
     }
     for (words, command), (code, said) in zip(attempts.items(), clone.call(*attempts.values()), strict=True):
-        if code == 0 or words not in said:
-            yield f"{' '.join(command)}: {said}"
-    if contents(folder) != before:
-        yield "a refused submission has written something"
+        yield " ".join(command), said * (code == 0 or words not in said)
+    yield "a submission that is refused", "it has written something" * (contents(folder) != before)
 
     yield from on_level_2(clone, runs)
 
@@ -385,8 +383,7 @@ def on_runs(folder: Path) -> Iterator[str]:
     for name, text in {"leaves": LEAVES, "patches what judges it": PATCHES}.items():
         method.write_text(text)
         ((code, said),) = clone.call(["verify", "--all"])
-        if code == 0 or "its bits say" not in said:
-            yield f"a method that {name} at import: {said}"
+        yield f"a method that {name} at import", said * (code == 0 or "its bits say" not in said)
     record.write_text(kept)
 
 
@@ -394,8 +391,8 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
 
 
-def on_level_2(clone: Clone, runs: dict[str, Path]) -> Iterator[str]:
-    """Try what only an evaluation again, or the checkpoint's card, shows; yield what got through."""
+def on_level_2(clone: Clone, runs: dict[str, Path]) -> Iterator[tuple[str, str]]:
+    """Try what only an evaluation again, or the checkpoint's card, shows; yield as :func:`on_runs`."""
     from catchup_bench.system.files import file_digest
 
     record, folder = clone.record("mine"), runs["mine"]
@@ -403,10 +400,9 @@ def on_level_2(clone: Clone, runs: dict[str, Path]) -> Iterator[str]:
     facts = said.read_text()
     verify = ["verify", str(record), "--run", str(folder)]
 
-    def attempt(name: str, words: str, command: list[str] = verify) -> Iterator[str]:
+    def attempt(name: str, words: str, command: list[str] = verify) -> Iterator[tuple[str, str]]:
         ((code, answer),) = clone.call(command)
-        if code == 0 or words not in answer:
-            yield f"{name}: {answer}"
+        yield name, answer * (code == 0 or words not in answer)
         record.write_text(text)
         (folder / "last.safetensors").write_bytes(weights)
         said.write_text(facts)
@@ -437,8 +433,7 @@ def on_level_2(clone: Clone, runs: dict[str, Path]) -> Iterator[str]:
     alone = clone.folder / "alone.json"
     shutil.copy(record, alone)
     ((code, answer),) = clone.call(verify)
-    if code != 0 or "2 conditions" not in answer:
-        yield f"an attack of 10⁹ steps that no board asks for: {answer}"
+    yield "an attack of 10⁹ steps that no board asks for", answer * (code != 0 or "2 conditions" not in answer)
     yield from attempt("an attack of 10⁹ steps", "passes of the network", ["verify", str(alone), "--run", str(folder)])
     alone.unlink()
 
@@ -447,19 +442,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="attacks on records alone")
     options = parser.parse_args()
-    through = []
-    count = len(RECORDS) + 1
+    results = []
     for attack in RECORDS:
         with tempfile.TemporaryDirectory() as folder:
-            through += filter(None, [tried(attack, Path(folder))])
+            results.append((attack.name, tried(attack, Path(folder))))
     with tempfile.TemporaryDirectory() as folder:
-        through += filter(None, [broken_page(Path(folder))])
+        results.append(("a page", broken_page(Path(folder))))
     if not options.quick:
-        count += 17
         with tempfile.TemporaryDirectory() as folder:
-            through += on_runs(Path(folder))
-    print("\n".join(through))
-    print(f"{count} attacks; got through: {len(through) or 'nothing'}")
+            results += on_runs(Path(folder))
+    through = [f"{name}: {said}" for name, said in results if said]
+    print("\n".join([*through, f"{len(results)} attacks; got through: {len(through) or 'nothing'}"]))
     return 1 if through else 0
 
 
