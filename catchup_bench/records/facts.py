@@ -13,6 +13,8 @@ Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]{1,64}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{1,64}$")]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Three = Annotated[list[float], Field(min_length=3, max_length=3)]
+MOST_LOOKS = 100
+"""Points of a curve of training that a record keeps."""
 
 
 class Facts(BaseModel):
@@ -36,7 +38,7 @@ class Best(Facts):
 
 class Training(Machine):
     """How weights were made: ``train_sha256`` is the digest of the training images, ``curve`` has epoch, loss and test
-    error at every look at the latter."""
+    error in percent."""
 
     epochs: Count | None = None
     best: Best | None = None
@@ -46,7 +48,7 @@ class Training(Machine):
     eager_plans: Annotated[dict[Text, Text], Field(max_length=256)] = {}
     processes: Count | None = None
     batchnorm: Text | None = None
-    curve: Annotated[list[Three], Field(max_length=10_000)] = []
+    curve: Annotated[list[Three], Field(max_length=MOST_LOOKS)] = []
 
 
 class Stamp(Machine):

@@ -11,10 +11,8 @@ from ..runs.folder import RunFolder, read_metrics, read_run_or_external
 from ..runs.run import ExternalNetwork, Run
 from ..system.files import read_json, write_json
 from ..system.slices import WHOLE, Slice
+from .facts import MOST_LOOKS
 from .record import Outcome, Record, as_json
-
-MOST_LOOKS = 100
-"""Points of a training's curve that a record keeps."""
 
 
 class Conditions(Protocol):

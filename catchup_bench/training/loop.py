@@ -74,7 +74,7 @@ def train(
             folder.state.unlink(missing_ok=True)  # killed between the two
             check_train_images(run, folder, data_dir)
         return folder.path
-    ready = prepare(run, device, data_dir, group, begins=not folder.state.exists())
+    ready = prepare(run, device, data_dir, group, begun=folder.state.exists())
     net, images = ready.net, ready.images
     fitting = choose_threads(threads, net, images.size, device)
     with open_run(run, runs) if group.main else nullcontext():
@@ -108,10 +108,9 @@ class Prepared:
 
 
 def prepare(
-    run: Run, device: torch.device, data_dir: Path | None, group: Group = ALONE, *, begins: bool = True
+    run: Run, device: torch.device, data_dir: Path | None, group: Group = ALONE, begun: bool = False
 ) -> Prepared:
-    """Read the data of ``run`` and build its network, method and batches; a run that ``begins`` takes the weights that
-    its recipe begins with, one that resumes those of its state.
+    """Read the data of ``run`` and build its network, method and batches.
 
     Raises :class:`UsageError` for missing data or an impossible combination; nothing is written.
     """
@@ -121,7 +120,7 @@ def prepare(
     with enough_memory(run.folder):
         net, method = build(run, device, data.num_classes(run.dataset.name, data_dir))
         loader = make_loader(run, images, device, group)
-        if begins:
+        if not begun:  # a state has weights of its own
             load_pretrained(net, run, data_dir)
     check_smallest_batch(net, loader)
     return Prepared(images, test, net, method, loader, precision)
