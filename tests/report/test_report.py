@@ -315,3 +315,15 @@ def test_every_suite_has_a_place_on_the_page(run: Path, written: Path) -> None:
         made = suite(**suite.options_of([o.protocol for o in outcomes.values()]))
         for row in [*made.summary(), *made.figures(outcomes)]:
             assert row in text, (name, row)
+
+
+def test_a_record_keeps_the_looks_of_its_training_and_not_too_many(run: Path, tmp_path: Path) -> None:
+    looks = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    curve = [[m["epoch"], pytest.approx(m["loss"], 1e-4), pytest.approx(m["test_error"], 1e-4)]
+             for m in looks if "test_error" in m]  # fmt: skip
+    assert collect_record(run).training["curve"] == curve
+    other = shutil.copytree(run, tmp_path / "other")
+    lines = [json.dumps({"epoch": i, "loss": 1.0, "test_error": 2.0}) + "\n" for i in range(1, 251)]
+    (other / "metrics.jsonl").write_text("".join(lines))
+    kept = [epoch for epoch, *_ in collect_record(other).training["curve"]]
+    assert kept == list(range(1, 251, 3)), "evenly, at most 100"
