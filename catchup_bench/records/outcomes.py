@@ -142,14 +142,17 @@ def collect_record(folder: Path) -> Record:
         raise UsageError(f"{folder} gives no record: {one_line(err)}") from None
 
 
-def training_facts(folder: Path) -> Any:
+def training_facts(folder: Path) -> dict[str, Any]:
     """Return what a record keeps of a training: its summary, and as ``curve`` epoch, loss and test error at the
-    looks at the latter, no more than :data:`MOST_LOOKS`."""
-    summary = read_json(RunFolder(folder).training, "training summary")
+    looks at the latter, no more than :data:`MOST_LOOKS`. Raises :class:`UsageError` for a summary that is none."""
+    path = RunFolder(folder).training
+    summary = read_json(path, "training summary")
+    if not isinstance(summary, dict):
+        raise UsageError(f"{path} is not a training summary: train the run again in another folder")
     looks = [line for line in read_metrics(folder) if "loss" in line and "test_error" in line]
     looks = looks[:: -(-len(looks) // MOST_LOOKS) or 1]
     points = [[line["epoch"], float(f"{line['loss']:.5g}"), float(f"{line['test_error']:.5g}")] for line in looks]
-    return summary | {"curve": points} if points and isinstance(summary, dict) else summary
+    return summary | {"curve": points} if points else summary
 
 
 def merge_outcomes(into: Path, others: Iterable[Path]) -> list[str]:

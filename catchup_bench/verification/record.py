@@ -11,6 +11,7 @@ from .. import data
 from ..errors import UsageError, VerificationFailed
 from ..evaluation.evaluate import evaluate
 from ..evaluation.evaluated_model import EvaluatedModel, model_of_external, trained_model
+from ..records.outcomes import training_facts
 from ..records.record import Outcome, Record, parse_record
 from ..records.results_folder import changed_since_marked, mark_file
 from ..runs.checkpoint import read_card
@@ -88,10 +89,12 @@ def check_weights(record: Record, path: Path, folder: RunFolder, data_dir: Path 
         raise VerificationFailed(
             f"{path}: {folder.weights} is of epoch {printable(epoch)}, its recipe of {run.recipe.epochs}"
         )
-    stated = read_json(folder.training, "training summary")
-    for key in sorted(record.training.keys() | (stated if isinstance(stated, dict) else {}).keys()):
-        if not isinstance(stated, dict) or stated.get(key) != record.training.get(key):
-            raise VerificationFailed(f"{path}: training.{printable(key)} is not what {folder.training} says")
+    stated = training_facts(folder.path)
+    if "curve" not in record.training:  # of before records had one
+        stated.pop("curve", None)
+    for key in sorted(record.training.keys() | stated.keys()):
+        if stated.get(key) != record.training.get(key):
+            raise VerificationFailed(f"{path}: training.{printable(key)} is not what {folder.path} says")
     images = data.load(run.dataset.name, "train", data_dir, run.dataset.fraction, run.seed).digest()
     if record.training.get("train_sha256") not in (None, images):
         raise VerificationFailed(f"{path}: its training images are not those in the data folder")
