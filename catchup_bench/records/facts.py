@@ -46,18 +46,23 @@ class Training(Machine):
     train_images: Count | None = None
     train_sha256: Digest | None = None
     eager_plans: Annotated[dict[Text, Text], Field(max_length=256)] = {}
+    eager_looks: Text | None = None
     processes: Count | None = None
     batchnorm: Text | None = None
     curve: Annotated[list[Three], Field(max_length=MOST_LOOKS)] = []
 
 
 class Stamp(Machine):
-    """Which code ran when and on what; ``eager`` says why passes were not captured."""
+    """Which code ran when and on what; ``eager`` says why passes were not captured, ``layout``, ``cudnn_benchmark`` and
+    ``pass_of`` how passes were made on a GPU."""
 
     commit: Digest | None = None
     dirty: bool | None = None
     date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None
     eager: Text | None = None
+    layout: Word | None = None
+    cudnn_benchmark: bool | None = None
+    pass_of: Count | None = None
 
 
 class Outputs(Facts):
