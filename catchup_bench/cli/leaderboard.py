@@ -77,7 +77,7 @@ def leaderboard_run(
     time_per_run: Annotated[
         str | None,
         typer.Option(
-            help="Time limit of each job of Slurm, by default 4h; a run that takes longer goes on in another."
+            help="Time limit of each job of Slurm, by default 4h; a run that takes longer continues in another."
         ),
     ] = None,
     sbatch: Annotated[

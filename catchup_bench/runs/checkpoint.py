@@ -49,10 +49,12 @@ def read_file(path: Path) -> tuple[dict[str, dict[str, Tensor]], Run | None]:
         raise UsageError(f"no checkpoint at {path}")
     try:
         with open(path, "rb") as f:
-            start = f.read(2)
+            start = f.read(9)
     except OSError as err:
         raise UsageError(f"cannot read {path}: {err.strerror}") from None
-    if start in PICKLED:
+    # a header of 1,152 bytes begins as a pickle does; but no pickle has a length that fits, and then a bracket
+    has_header = start.endswith(b"{") and int.from_bytes(start[:8], "little") <= path.stat().st_size - 8
+    if start.startswith(PICKLED) and not has_header:
         return read_state_dicts(path), None
     try:
         with safe_open(path, framework="pt") as f:

@@ -106,11 +106,15 @@ SINKS: dict[str, Callable[[Path, Mapping[str, Any]], Sink]] = {
     "trackio": Trackio,
 }
 
+APART = {"mlflow": "mlflow-skinny sqlalchemy alembic"}
+"""What is installed by itself: torchattacks pins a requests that is too old for MLflow, and works with a newer one."""
+
 
 def check_tracker(name: str | None) -> None:
     """Raise :class:`UsageError` when the tracker called ``name`` is not installed; it is not imported."""
     if name is not None and find_spec(name) is None:
-        raise UsageError(f"--track {name} needs {name}: pip install 'catchup-bench[{name}]'")
+        install = APART.get(name, f"'catchup-bench[{name}]'")
+        raise UsageError(f"--track {name} needs {name}: pip install {install}")
 
 
 class Tracking(NoProgress):

@@ -264,7 +264,7 @@ CLOSED = [
     ("train --method catchup --device tpu", options.Device),
     ("train --method catchup --engine graph", options.Engine),
     ("train --method catchup --precision fp16", options.Precision),
-    ("leaderboard run digits --on slurm", Literal["local", "ray"]),
+    ("leaderboard run digits --on cloud", Literal["local", "ray", "slurm"]),
     ("list method", options.Kind),
 ]
 
