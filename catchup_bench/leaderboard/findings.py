@@ -63,7 +63,7 @@ def sentences(t: Table) -> list[str]:
     """Return which differences are real, and where the paper's order holds; nothing when nothing was run."""
     if t.ranking is None:
         return []
-    texts = [*_against_baseline(t)]
+    texts = [*_against_baseline(t), *_told_apart(t, t.ranking)]
     for column in t.board.columns:
         if column.paper and column.name in t.rankings:
             texts += _against_paper(t, column, t.rankings[column.name])
@@ -87,6 +87,20 @@ def _against_baseline(t: Table) -> Iterator[str]:
         parts.append(f"{', '.join(untested)} not compared, with one seed")
     count = f"{len(compared)} comparison{'s' * (len(compared) > 1)}"
     yield f"By {t.board.rank}, in {count} with the baseline at once: {'; '.join(parts)}."
+
+
+def _told_apart(t: Table, ranking: statistics.Ranking) -> Iterator[str]:
+    """Yield how many pairs of methods differ, and by how much at the least."""
+    tested = [label for label, letters in ranking.letters.items() if letters]
+    pairs = len(tested) * (len(tested) - 1) // 2
+    if not pairs:
+        return
+    value = {row.label: row.values[t.board.rank].mean for row in t.rows if row.label in ranking.rank}
+    text = f"By {t.board.rank}, {len(ranking.differ)} of {pairs} pair{'s' * (pairs > 1)} of methods can be told apart"
+    if ranking.differ:
+        least = min(abs(value[a] - value[b]) for a, b in ranking.differ)
+        text += f"; the closest of them differ by {statistics.decimal(least)} points"
+    yield f"{text}."
 
 
 def _against_paper(t: Table, column: Column, ranking: statistics.Ranking) -> Iterator[str]:
