@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,15 @@ def as_json(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
+@pytest.fixture
+def trained_run(only_trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run, which a test may evaluate and change."""
+    return shutil.copytree(only_trained_run, tmp_path_factory.mktemp("runs") / only_trained_run.name)
+
+
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run: two epochs of catchup on a quarter of the digits."""
+def only_trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run, to be copied: two epochs of catchup on a quarter of the digits."""
     from catchup_bench.runs.make import make_run
     from catchup_bench.training.loop import train
 

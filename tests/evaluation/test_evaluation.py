@@ -45,13 +45,13 @@ def findings(run: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def evaluated(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def evaluated(only_trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run, evaluated in one go."""
     from typer.testing import CliRunner
 
     from catchup_bench.cli import app
 
-    run = copy(trained_run, tmp_path_factory.mktemp("whole"))
+    run = copy(only_trained_run, tmp_path_factory.mktemp("whole"))
     done = CliRunner().invoke(app, ["evaluate", str(run), *SUITES])
     assert done.exit_code == 0, done.output
     assert len(read_outcomes(run)) == CONDITIONS
@@ -219,7 +219,7 @@ def test_a_dry_run_lists_what_is_missing_of_the_part(cli: Cli, trained_run: Path
 
 
 @pytest.fixture(scope="session")
-def scored(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scored(only_trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A record with a suite of scores and one of points."""
     from catchup_bench import data
     from catchup_bench.evaluation.evaluate import evaluate
@@ -227,7 +227,7 @@ def scored(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from catchup_bench.suites import make_suites
 
     cpu = torch.device("cpu")
-    run = copy(trained_run, tmp_path_factory.mktemp("scored"))
+    run = copy(only_trained_run, tmp_path_factory.mktemp("scored"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(data.DATASETS, "other", data.DATASETS["digits"])
         evaluate(trained_model(run, cpu), make_suites(["ood", "calibration"], {"ood": {"out": "other"}}), device=cpu)

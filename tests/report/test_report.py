@@ -39,14 +39,14 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(only_trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of its own of the run, evaluated by most suites; corruptions and FGSM are made up."""
     from typer.testing import CliRunner
 
     from catchup_bench.cli import app
 
-    folder = tmp_path_factory.mktemp("report") / "runs" / trained_run.name
-    shutil.copytree(trained_run, folder)
+    folder = tmp_path_factory.mktemp("report") / "runs" / only_trained_run.name
+    shutil.copytree(only_trained_run, folder)
     words = [word for suite in SUITES for word in ("--suite", suite)]
     words += [word for setting in SMALL for word in ("--set", setting)]
     assert CliRunner().invoke(app, ["evaluate", str(folder), *words]).exit_code == 0

@@ -28,9 +28,9 @@ DIGITS = ["--dataset", "digits", "--model", "preactresnet10", "--width", "4", "-
 
 
 @pytest.fixture
-def weights(trained_run: Path) -> dict[str, Tensor]:
+def weights(only_trained_run: Path) -> dict[str, Tensor]:
     """Of a trained network, as someone would keep them who has no normalisation inside."""
-    return {k: v for k, v in load_file(trained_run / "last.safetensors").items() if k not in ("mean", "std")}
+    return {k: v for k, v in load_file(only_trained_run / "last.safetensors").items() if k not in ("mean", "std")}
 
 
 def clean_error(cli: Cli, *words: object) -> float:

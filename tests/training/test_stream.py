@@ -11,7 +11,7 @@ from PIL import Image
 from catchup_bench import data
 from catchup_bench.data import Files
 from catchup_bench.errors import Busy, UsageError
-from catchup_bench.runs.folder import open_run
+from catchup_bench.runs.folder import RunFolder, open_run
 from catchup_bench.runs.make import make_run
 from catchup_bench.system.hardware import decoding_workers
 from catchup_bench.training import augment
@@ -157,7 +157,7 @@ def test_a_damaged_file_leaves_no_run_behind_but_never_a_finished_epoch(pets: st
 def test_a_second_process_does_not_remove_the_run_of_the_first(tmp_path: Path) -> None:
     run = make_run("baseline")
     with open_run(run, tmp_path) as folder:
-        write_metrics(folder, [])
+        write_metrics(RunFolder(folder), [])
         with pytest.raises(Busy), open_run(run, tmp_path):
             raise AssertionError("two processes in one folder")
         assert (folder / "run.json").exists()
