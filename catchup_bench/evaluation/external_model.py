@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .. import data
 from ..data.normalisation import constants_text, parse_constants
 from ..errors import UsageError
-from ..models.library import make_network
+from ..models.libraries import make_network
 from ..models.pretrained import Constants, of_hub, of_timm, of_torchvision
 from ..models.staging import NormalisedNet, count_outputs
 from ..runs.build import build_external

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..data.normalisation import check_constants
 from ..errors import UsageError, one_line_of
 from ..system.hub import HUB_WEIGHTS, Repo, download, download_json
-from .library import import_timm, make_network
+from .libraries import import_timm, make_network
 
 Constants = tuple[tuple[float, float, float], tuple[float, float, float]]
 

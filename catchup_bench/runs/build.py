@@ -11,7 +11,7 @@ from ..method import Method
 from ..models import MODELS, StagedNet
 from ..models.branches import put_plain_branches
 from ..models.convolutions import make_safe
-from ..models.library import make_network
+from ..models.libraries import make_network
 from ..models.staging import FAMILIES, find_stages
 from ..plugins import complete_options
 from ..seeds import derive
