@@ -29,6 +29,7 @@ from ..system.files import read_json, write_json
 from . import selection
 from .costs import measure_cost
 from .job import BoardProgress, Deadline, Ledger, Workspace, do_job, training_failure
+from .local import share_done
 from .remote import GRACE, TRIES, TaskResult, WorkerEnvironment, retry_while_busy, settle
 
 POLL_SECONDS = 5.0
@@ -240,6 +241,7 @@ def run_on_slurm(
     if not todo:
         return ledger.close()
     folder = workspace.runs.absolute() / "slurm"
+    existed = folder.exists()  # then jobs of other boards may have their files there
     waiting = queue or SubmititQueue(slurm, folder)
     submitted = Submitted(folder / f"{workspace.board}.json")
     remote, environment = remote_workspace(workspace, slurm), WorkerEnvironment()
@@ -255,7 +257,7 @@ def run_on_slurm(
             handle = submit_or_attach(waiting, submitted, job, submit)
             pending.append(Pending(job, handle, epochs=epochs_of(workspace, job)))
     except UsageError:
-        if not submitted.numbers:  # refused at once: bad input leaves nothing
+        if not submitted.numbers and not existed:  # refused at once: bad input leaves nothing
             shutil.rmtree(folder, ignore_errors=True)
             with suppress(OSError):
                 workspace.runs.rmdir()
@@ -277,7 +279,7 @@ def run_on_slurm(
                         pending.remove(p)
                         submitted.note(key_of(p.job), None)
                         ledger.fail(p.job, f"its job was lost {TRIES} times; see {folder}", None)
-            rows = {p.job.name: (f"job {p.handle.job_id}", share_done(workspace, p.job)) for p in pending
+            rows = {p.job.name: (f"job {p.handle.job_id}", share_done(workspace.runs, p.job)) for p in pending
                     if states.get(p.handle.job_id) == "RUNNING"}  # fmt: skip
             progress.running(rows)
             progress.advance(len(todo) - len(pending) + sum(share for _, share in rows.values()))
@@ -374,9 +376,3 @@ def epochs_of(workspace: Workspace, job: Job) -> int:
         return RunFolder(workspace.runs / job.run.folder).metrics.read_bytes().count(b"\n")
     except OSError:
         return 0
-
-
-def share_done(workspace: Workspace, job: Job) -> float:
-    """Return the share of ``job`` that is done; evaluation counts as its last tenth."""
-    total = job.run.recipe.epochs if isinstance(job.run, Run) else 1
-    return 0.9 * min(1.0, epochs_of(workspace, job) / total)

@@ -185,11 +185,14 @@ def _belongs(path: Path, top: Path, pages: set[str]) -> bool:
     kind = BESIDE.fullmatch(parts[4])
     if kind is None:
         return False
-    of = kind["record"] or kind["signed"]
-    return not parts[4].startswith(VERIFIED) or path.with_name(f"{of}.json").is_file()
+    of = kind["record"] or kind["signed"] or kind["reported"]
+    alone = kind["record"] and not parts[4].startswith(VERIFIED)
+    return bool(alone) or path.with_name(f"{of}.json").is_file()
 
 
 BESIDE = re.compile(
-    r"(?:verified-|failed-)?(?P<record>seed[0-9]{1,10})\.json|verified-(?P<signed>seed[0-9]{1,10})\.[a-z0-9_-]+\.json(\.sig)?"
+    r"(?:verified-|failed-)?(?P<record>seed[0-9]{1,10})\.json"
+    r"|verified-(?P<signed>seed[0-9]{1,10})\.[a-z0-9_-]+\.json(\.sig)?"
+    r"|(?P<reported>seed[0-9]{1,10})\.(html|npz)"
 )
 """Names of the files in the folder of a row."""

@@ -34,6 +34,8 @@ def find_changes(root: Path, commit: str) -> Iterator[tuple[Path, str]]:
         elif path.name.startswith(VERIFIED):
             if status != "A" or not signed_at(path, listed):
                 yield path, "marks of verification are made by maintainers: a submission may not change them"
+        elif path.suffix in (".html", ".npz"):
+            yield path, "reports are made from records, each for oneself: a submission has none"
         elif status != "A" and path.name.startswith("seed") and path.suffix == ".json":
             yield path, "records stay as they are: a submission may add some, not change or delete them"
 

@@ -134,6 +134,19 @@ def test_a_job_that_is_refused_leaves_nothing(grid: boards.Board, tmp_path: Path
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_job_that_is_refused_keeps_what_other_boards_have_in_the_queue(grid: boards.Board, tmp_path: Path) -> None:
+    class Refuses(QueueHere):
+        def submit(self, name: str, do: Callable[..., Any], *args: Any) -> Handle:
+            raise UsageError("Slurm refuses the job")
+
+    result = tmp_path / "runs" / "slurm" / "7_0_result.pkl"
+    result.parent.mkdir(parents=True)
+    result.write_bytes(b"of another board")
+    with pytest.raises(UsageError, match="refuses"):
+        run(grid, place(tmp_path), Refuses(tmp_path / "results"))
+    assert result.read_bytes() == b"of another board"
+
+
 def test_what_a_job_says_of_its_end_is_shown(grid: boards.Board, tmp_path: Path) -> None:
     class Fails(QueueHere):
         def states(self, handles: Sequence[Handle]) -> dict[str, str]:

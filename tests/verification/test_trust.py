@@ -12,7 +12,7 @@ from catchup_bench import boards
 from catchup_bench.cli.options import READER_GONE, command
 from catchup_bench.errors import UsageError, VerificationFailed
 from catchup_bench.records.record import Outcome, Record, read_record, write_record
-from catchup_bench.records.results_folder import changed_since_marked, kept_level
+from catchup_bench.records.results_folder import changed_since_marked, kept_level, strays
 from catchup_bench.runs.build import build, evaluation_net
 from catchup_bench.runs.make import make_run
 from catchup_bench.verification import retraining
@@ -109,12 +109,20 @@ def test_a_submission_adds_and_changes_nothing_else(root: Path) -> None:
     write_record(read_record(row / "seed1.json").model_copy(update={"evaluated": []}), row / "seed1.json")
     (row / "seed2.json").unlink()
     (row / "verified-seed3.json").write_text("{}")
+    (row / "seed3.html").write_text("<script>")
     (root / "leaderboards" / "verifiers.toml").write_text("maintainers = []\n# mine\n")
     git(root, "add", "-N", str(row / "verified-seed3.json"))
     said = {path.name: text for path, text in find_changes(root, "HEAD")}
-    assert said.keys() == {"seed1.json", "seed2.json", "verified-seed3.json", "verifiers.toml"}
+    assert said.keys() == {"seed1.json", "seed2.json", "seed3.html", "verified-seed3.json", "verifiers.toml"}
     with pytest.raises(UsageError, match="git knows no such commit"):
         list(find_changes(root, "--output=x"))
+
+
+def test_a_report_beside_its_record_is_no_stray(root: Path) -> None:
+    row = root / kit.SETUP / "catchup"
+    for name in ("seed1.html", "seed1.npz", "seed99.html"):
+        (row / name).write_text("")
+    assert [path.name for path, _ in strays(root)] == ["seed99.html"]
 
 
 def test_values_are_compared_as_closely_as_arithmetic_allows() -> None:
