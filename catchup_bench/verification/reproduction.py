@@ -33,8 +33,9 @@ class Reproduction:
 
     ``weights`` says whether their file has the same bytes, which it has not when another version describes the run in
     its header; ``differing`` how many outcomes differ by condition. ``column`` is the one that ranks the board of the
-    record, ``value`` its value now and ``before`` what it was, in percent; ``seeds`` are its values of this method, and ``interval`` is the 95 % interval in which one further run of it lies,
-    ``None`` with fewer than two seeds. ``changes`` are the differences of the two trainings that may explain others.
+    record, ``value`` its value now and ``before`` what it was, in percent; ``seeds`` are its values of this method,
+    and ``interval`` is the 95 % interval in which one further run of it lies, ``None`` with fewer than two seeds.
+    ``changes`` are the differences of the two trainings that may explain others.
     """
 
     folder: Path
@@ -73,8 +74,9 @@ def reproduce(
     """Train the run of the record at ``path`` in a folder of ``runs``, evaluate the record's conditions, and compare.
 
     The record lies in ``root``, in the folder of its board, whose name or file is ``board`` where the folder's name is
-    not that of a board. The run is trained with as many threads as the record says; repeating is resuming. ``progress`` receives how training goes; ``begin`` is called with the suites and the missing
-    conditions, and returns what receives how evaluation goes.
+    not that of a board. The run is trained with as many threads as the record says; repeating is resuming.
+    ``progress`` receives how training goes; ``begin`` is called with the suites and the missing conditions, and
+    returns what receives how evaluation goes.
     Raises :class:`UsageError` for a record that is not one of a board's, or of a network that was not trained here, and
     :class:`VerificationFailed` when the images are not those of the record.
     """
