@@ -148,7 +148,8 @@ class Board(BaseModel):
     the rows. ``differs`` says, where columns stand beside the paper's, in what this is not its protocol; ``cost_paper``
     is the paper's column of times. ``schedule`` are columns of errors or accuracies after ever longer training, in that
     order: the page says from which on a method is better than the baseline. ``claim`` is the row of which the page says
-    whether it relies on more features and has a flatter loss than the others."""
+    whether it relies on more features and has a flatter loss than the others; ``claim_board`` is another board, with
+    the same networks, whose answer to that the page shows."""
 
     model_config = STRICT
     name: str
@@ -162,6 +163,7 @@ class Board(BaseModel):
     set: tuple[str, ...] = ()
     cost_paper: str = ""
     claim: str = ""
+    claim_board: str = ""
     schedule: tuple[str, ...] = ()
     setups: tuple[Setup, ...] = Field(min_length=1)
     columns: tuple[Column, ...] = Field(min_length=1)
@@ -227,6 +229,10 @@ class Board(BaseModel):
         if self.claim and not any(METRICS[c.metric].claim for c in self.columns):
             tests = ", ".join(name for name, metric in METRICS.items() if metric.claim)
             raise ValueError(f"claim = {self.claim!r} is tested by no column: it needs a metric such as {tests}")
+        if self.claim and self.claim_board:
+            raise ValueError("claim_board is for a board that tests no claim itself")
+        if self.claim_board and self.claim_board not in available():
+            raise ValueError(f"claim_board = {self.claim_board!r} is not one of: {', '.join(available())}")
         if self.column(self.rank).metric not in BY_IMAGE:
             raise ValueError(f"rank = {self.rank!r} has no outcome per image: rank by an error or an accuracy")
         for name in self.schedule:

@@ -24,6 +24,7 @@ MetricName = Literal[
     "trace",
     "sharpness",
     "radius",
+    "last10-accuracy",
 ]
 
 FEATURES, FLATNESS = "relies on more features", "has a flatter loss"
@@ -37,7 +38,8 @@ LAST = "last"
 class Metric:
     """``path`` leads to the number in an outcome's values, ``otherwise`` to one that stands for it where it is null;
     both are empty for what follows from the bits. The number is shown times ``scale``, with ``places`` decimals.
-    ``claim`` is what a better value says of a method; ``per_image`` leads to the numbers of single images."""
+    ``claim`` is what a better value says of a method; ``per_image`` leads to the numbers of single images. One
+    ``of_training`` is in what a record says of its training, not in an outcome."""
 
     higher: bool
     path: tuple[str | int, ...] = ()
@@ -46,6 +48,7 @@ class Metric:
     places: int = 2
     claim: str = ""
     per_image: tuple[str | int, ...] = ()
+    of_training: bool = False
 
 
 def _ood(higher: bool, name: str) -> Metric:
@@ -74,6 +77,7 @@ METRICS: Mapping[MetricName, Metric] = {
     "trace": Metric(False, ("trace",), places=3, claim=FLATNESS),
     "sharpness": Metric(False, ("sharpness",)),
     "radius": Metric(True, ("doubling_radius",), ("extent",), scale=100, claim=FLATNESS),
+    "last10-accuracy": Metric(True, ("last10_accuracy",), of_training=True),
 }
 
 

@@ -70,19 +70,43 @@ def sentences(t: Table) -> list[str]:
     return texts
 
 
+VERDICTS = {"better": "better than it", "worse": "worse than it", "not separable": "not separable from it"}
+
+MOST_NAMES = 4
+"""Methods that the sentence of the index names at most of a kind."""
+
+
+def in_short(t: Table) -> str:
+    """Return one sentence for the index: which methods are better or worse than the baseline, by the ranking column."""
+    parts = []
+    for verdict, names in _by_verdict(t).items():
+        more = len(names) - MOST_NAMES
+        words = ", ".join(names[:MOST_NAMES]) + f" and {more} more" * (more > 0)
+        parts.append(
+            f"{words} {VERDICTS[verdict]}" if verdict != "not separable" else f"{len(names)} {VERDICTS[verdict]}"
+        )
+    if not parts:
+        return "Nothing: that needs two seeds or more of the baseline and of another method."
+    return f"By {t.board.rank}, beside the baseline: {'; '.join(parts)}."
+
+
+def _by_verdict(t: Table) -> dict[str, list[str]]:
+    """Return the methods that were compared with the baseline, by how: better, worse and not separable."""
+    compared = {row.label: row.against.verdict for row in t.rows if row.against is not None}
+    found = {verdict: [label for label, said in compared.items() if said == verdict] for verdict in VERDICTS}
+    return {verdict: names for verdict, names in found.items() if names}
+
+
 def _against_baseline(t: Table) -> Iterator[str]:
-    ranked = {row.label: row for row in t.rows if row.rank is not None}
+    ranked = [row.label for row in t.rows if row.rank is not None]
     if BASELINE not in ranked or len(ranked) < 2:
         return
-    compared = {label: row.against for label, row in ranked.items() if row.against is not None}
+    found = _by_verdict(t)
+    compared = [label for names in found.values() for label in names]
     if not compared:
         yield f"By {t.board.rank}, nothing is said against the baseline: that needs two seeds or more of both."
         return
-    ends = {"better": "better than it", "worse": "worse than it", "not separable": "not separable from it"}
-    parts = []
-    for verdict, words in ends.items():
-        if names := [label for label, against in compared.items() if against.verdict == verdict]:
-            parts.append(f"{', '.join(names)} {words}")
+    parts = [f"{', '.join(names)} {VERDICTS[verdict]}" for verdict, names in found.items()]
     if untested := [label for label in ranked if label not in compared and label != BASELINE]:
         parts.append(f"{', '.join(untested)} not compared, with one seed")
     count = f"{len(compared)} comparison{'s' * (len(compared) > 1)}"
@@ -114,11 +138,10 @@ def _against_paper(t: Table, column: Column, ranking: statistics.Ranking) -> Ite
         return
     real = [pair for pair in pairs if ranking.separable(*pair)]
     against = [f"{a} before {b}" for a, b in real if gap[a, b] < 0]
-    number = paper.column(column.paper).table
     text = (
-        f"{column.name} beside Table {number}: {sum(gap[p] > 0 for p in pairs)} of {len(pairs)} pairs of methods stand "
-        f"in the paper's order; {len(real)} can be told apart here"
+        f"{column.name} beside {paper.column(column.paper).table}: {sum(gap[p] > 0 for p in pairs)} of {len(pairs)} "
+        f"pairs of methods stand in its order; {len(real)} can be told apart here"
     )
     if real:
-        text += f", {sum(gap[p] > 0 for p in real)} of them in the paper's order"
+        text += f", {sum(gap[p] > 0 for p in real)} of them in its order"
     yield text + (f". Against it: {'; '.join(against)}." if against else ".")

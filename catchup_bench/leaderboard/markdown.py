@@ -8,10 +8,20 @@ from ..boards import Column
 from ..records.attack_checks import LEGEND
 from ..system.text import markdown as escaped
 from . import claims, findings, schedule
-from .table import Row, Table, best_tier, record_count
-from .wording import BESIDE, column_header, how_to_read, paper_columns, paper_notes, paper_table, row_texts, setup_texts
+from .table import Row, Table, record_count
+from .wording import (
+    BESIDE,
+    beside_title,
+    column_header,
+    how_to_read,
+    paper_columns,
+    paper_notes,
+    paper_table,
+    row_texts,
+    setup_texts,
+)
 
-INDEX_HEAD = ["| board | what it answers | best tier | runs | hardware |", "| :-- | :-- | :-- | --: | :-- |"]
+INDEX_HEAD = ["| board | what it answers | what is known | runs | hardware |", "| :-- | :-- | :-- | --: | :-- |"]
 
 
 def table_line(texts: list[str]) -> str:
@@ -43,8 +53,9 @@ def _alone(t: Table, row: Row) -> bool:
     return all(ranking.separable(row.label, other) for other in ranking.rank if other != row.label)
 
 
-def board_page(name: str, t: Table) -> str:
-    """Return the whole markdown page of a board."""
+def board_page(name: str, t: Table, inside: Table | None = None) -> str:
+    """Return the whole markdown page of a board; ``inside`` is the table of its ``claim_board``, once that has
+    records."""
     return "\n".join(
         [
             f"# {t.board.title}",
@@ -59,6 +70,7 @@ def board_page(name: str, t: Table) -> str:
             "",
             *findings_section(t),
             *claims_section(t),
+            *(claims_section(inside, t.board.claim_board) if inside is not None else []),
             *schedule_section(t),
             *paper_section(t),
             *protocol_section(t),
@@ -75,8 +87,9 @@ def findings_section(t: Table) -> list[str]:
     return ["## What the numbers say", "", *[f"- {text}" for text in texts], ""] if texts else []
 
 
-def claims_section(t: Table) -> list[str]:
-    """Return the lines that test what the paper says of its method; none where the records have nothing to test."""
+def claims_section(t: Table, board: str = "") -> list[str]:
+    """Return the lines that test what the paper says of its method; none where the records have nothing to test. On
+    the page of another board they name the one that they are from, ``board``."""
     rows = claims.table(t)
     if not rows:
         return []
@@ -84,7 +97,8 @@ def claims_section(t: Table) -> list[str]:
     left = len(head) - len(claims.HEAD)
     align = [":--", *["--:"] * (left - 1), *[":--"] * len(claims.HEAD)]
     table = [table_line(head), table_line(align), *map(table_line, body)]
-    return [f"## {claims.title(t)}", "", *table, "", *[f"- {text}" for text in claims.sentences(t)], ""]
+    source = [f"From [{t.board.title}]({board}.md), with runs of its own.", ""] if board else []
+    return [f"## {claims.title(t)}", "", *source, *table, "", *[f"- {text}" for text in claims.sentences(t)], ""]
 
 
 def schedule_section(t: Table) -> list[str]:
@@ -103,7 +117,7 @@ def paper_section(t: Table) -> list[str]:
         return []
     head, *rows = paper_table(t)
     lines = [
-        "## Beside the paper",
+        f"## {beside_title(t)}",
         "",
         table_line(head),
         table_line([":--", *["--:"] * (len(head) - 1)]),
@@ -111,7 +125,7 @@ def paper_section(t: Table) -> list[str]:
     ]
     lines += ["", *BESIDE]
     if t.board.differs:
-        lines += ["", f"**Not the paper's protocol**: {t.board.differs}."]
+        lines += ["", f"**Not the same protocol**: {t.board.differs}."]
     return [*lines, "", *[f"- {text}" for text in paper_notes(t)], ""]
 
 
@@ -157,7 +171,6 @@ def index_section(tables: Mapping[str, Table]) -> str:
 
 def index_line(name: str, t: Table) -> str:
     """Return a board's line of the index."""
-    best = ", ".join(row.label for row in best_tier(t)) or "no tiers"
     hardware = "; ".join(map(escaped, t.facts["device"]))
-    shown = [f"[{t.board.title}]({name}.md)", t.board.question, best, str(record_count(t)), hardware]
+    shown = [f"[{t.board.title}]({name}.md)", t.board.question, findings.in_short(t), str(record_count(t)), hardware]
     return table_line([text.replace("|", "&#124;") for text in shown])

@@ -55,10 +55,12 @@ def published_tables(root: Path, made: Mapping[str, Table] = MappingProxyType({}
 
 
 def make_pages(root: Path, tables: Mapping[str, Table]) -> Pages:
-    """Return the generated files in ``root`` that ``tables`` are shown in: their pages, the excerpts in the README, the
-    index and the page of the methods."""
-    folder = pages_folder(root)
-    files = {folder / f"{name}.md": board_page(name, t) for name, t in tables.items()}
+    """Return the generated files in ``root`` that ``tables`` are shown in: their pages and those that show what they
+    say of the paper's claims, the excerpts in the README, the index and the page of the methods."""
+    folder, every = pages_folder(root), published_tables(root, tables)
+    shown = {name: t for name, t in every.items() if {name, t.board.claim_board} & tables.keys()}
+    pages = {**tables, **shown}
+    files = {folder / f"{name}.md": board_page(name, t, every.get(t.board.claim_board)) for name, t in pages.items()}
     readme, index = root / "README.md", folder / "README.md"
     if readme.exists():
         text = readme.read_text(encoding="utf-8")
@@ -66,8 +68,7 @@ def make_pages(root: Path, tables: Mapping[str, Table]) -> Pages:
             text = between(text, f"board: {name}", excerpt(name, t))
         files[readme] = text
     if index.exists():
-        every = index_section(published_tables(root, tables))
-        files[index] = between(index.read_text(encoding="utf-8"), "boards", every)
+        files[index] = between(index.read_text(encoding="utf-8"), "boards", index_section(every))
     if (root / "methods").is_dir():
         files[root / "methods" / "README.md"] = methods_page(root)
     return Pages(root, files)

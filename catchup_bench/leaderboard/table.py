@@ -98,7 +98,10 @@ def compute_table(board: Board, results: Results) -> Table:
     for column in board.columns:
         weights = weights_of[column.name]
         seeds = {label: complete_seeds(board, setups, weights) for label, setups in records.items()}
-        chosen = {label: [outcomes_of(records[label], s, weights) for s in seeds[label]] for label in records}
+        of_training = METRICS[column.metric].of_training
+        chosen = {
+            label: [outcomes_of(records[label], s, weights, of_training) for s in seeds[label]] for label in records
+        }
         chosen = {label: outcomes for label, outcomes in chosen.items() if outcomes}
         if not chosen:
             continue
@@ -198,9 +201,14 @@ def complete_seeds(board: Board, setups: Mapping[str, Mapping[int, Record]], wei
     return [seed for seed in board.seeds if all(has(seed, setup) for setup in needed)]
 
 
-def outcomes_of(setups: Mapping[str, Mapping[int, Record]], seed: int, weights: Iterable[Key]) -> dict[Key, Outcome]:
-    """Return the outcomes of a seed that a column needs."""
-    return {(setup, condition): setups[setup][seed].outcomes[condition] for setup, condition in weights}
+def outcomes_of(
+    setups: Mapping[str, Mapping[int, Record]], seed: int, weights: Iterable[Key], of_training: bool = False
+) -> dict[Key, Outcome]:
+    """Return the outcomes of a seed that a column needs; for numbers ``of_training`` with those as their values."""
+    found = {(setup, condition): setups[setup][seed].outcomes[condition] for setup, condition in weights}
+    if not of_training:
+        return found
+    return {key: o.model_copy(update={"values": setups[key[0]][seed].training}) for key, o in found.items()}
 
 
 def column_scores(mean: WeightedError, chosen: Mapping[str, Sequence[Mapping[Key, Outcome]]]) -> dict[str, Scores]:

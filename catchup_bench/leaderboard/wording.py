@@ -125,12 +125,18 @@ def how_to_read(t: Table) -> list[str]:
 
 
 def paper_columns(t: Table) -> list[Column]:
-    """Return the columns that stand beside one of the paper."""
+    """Return the columns that stand beside a printed one."""
     return [c for c in t.board.columns if c.paper]
 
 
+def beside_title(t: Table) -> str:
+    """Return the heading of what stands beside printed numbers: whose they are."""
+    sources = dict.fromkeys(paper.column(c.paper).source or "the paper" for c in paper_columns(t))
+    return f"Beside {' and '.join(sources)}"
+
+
 def paper_table(t: Table) -> list[list[str]]:
-    """Return the head, then a line per method, of our values beside the paper's."""
+    """Return the head, then a line per method, of our values beside the printed ones."""
     columns = paper_columns(t)
     lines = [["method", *map(column_header, columns), *(["cost"] if t.board.cost_paper else [])]]
     for row in t.rows:
@@ -145,7 +151,7 @@ def paper_notes(t: Table) -> list[str]:
     """Return notes on the printed columns, and where the paper contradicts itself."""
     columns = paper_columns(t)
     notes = {f"{c.name}: {note}." for c in columns if (note := paper.column(c.paper).note)}
-    return [*sorted(notes), *paper.inconsistencies({paper.column(c.paper).table for c in columns})]
+    return [*sorted(notes), *paper.inconsistencies({paper.column(c.paper).number for c in columns})]
 
 
 def beside_text(values: findings.Beside | None) -> str:

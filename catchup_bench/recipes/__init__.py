@@ -24,7 +24,8 @@ class Recipe(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(1e-4, ge=0, allow_inf_nan=False)
-    schedule: Literal["step", "cosine"] = "step"
+    schedule: Literal["step", "cosine", "cosine-epoch"] = "step"
+    """``cosine`` falls at every step, ``cosine-epoch`` between epochs."""
     milestones: tuple[float, ...] = ()
     """Fractions of the epochs after which ``lr`` is multiplied by ``gamma``; they scale with ``epochs``."""
     gamma: float = Field(0.1, gt=0, le=1)
@@ -87,12 +88,13 @@ class Recipe(BaseModel):
         return {max(1, round(s * self.epochs)) for s in self.snapshots}
 
     def lr_at(self, progress: float) -> float:
-        """Return the learning rate after ``progress`` epochs. Steps happen between epochs, cosine and warm-up at every
-        step."""
+        """Return the learning rate after ``progress`` epochs. Steps happen between epochs, ``cosine`` and warm-up at
+        every step."""
         if progress < self.warmup_epochs:
             return self.lr * progress / self.warmup_epochs
-        if self.schedule == "cosine":
-            share = (progress - self.warmup_epochs) / max(self.epochs - self.warmup_epochs, 1e-9)
+        if self.schedule != "step":
+            reached = progress if self.schedule == "cosine" else max(math.floor(progress), self.warmup_epochs)
+            share = (reached - self.warmup_epochs) / max(self.epochs - self.warmup_epochs, 1e-9)
             return self.lr * 0.5 * (1 + math.cos(math.pi * min(share, 1)))
         passed = sum(math.floor(progress) >= round(m * self.epochs) for m in self.milestones)
         return float(self.lr * self.gamma**passed)

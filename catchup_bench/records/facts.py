@@ -16,6 +16,9 @@ Three = Annotated[list[float], Field(min_length=3, max_length=3)]
 MOST_LOOKS = 100
 """Points of a curve of training that a record keeps."""
 
+LAST = 10
+"""Last epochs whose median accuracy a record keeps, where each of them was looked at."""
+
 
 class Facts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -38,7 +41,7 @@ class Best(Facts):
 
 class Training(Machine):
     """How weights were made: ``train_sha256`` is the digest of the training images, ``curve`` has epoch, loss and test
-    error in percent."""
+    error in percent, ``last10_accuracy`` is the median of the accuracy in percent after each of the last ten epochs."""
 
     epochs: Count | None = None
     best: Best | None = None
@@ -50,6 +53,7 @@ class Training(Machine):
     processes: Count | None = None
     batchnorm: Text | None = None
     curve: Annotated[list[Three], Field(max_length=MOST_LOOKS)] = []
+    last10_accuracy: Annotated[float, Field(ge=0, le=100)] | None = None
 
 
 class Stamp(Machine):

@@ -1,5 +1,6 @@
 """Store, merge and collect into a record the outcomes in a run's folder, one file per condition."""
 
+import statistics
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from ..runs.folder import RunFolder, read_metrics, read_run_or_external
 from ..runs.run import ExternalNetwork, Run
 from ..system.files import read_json, write_json
 from ..system.slices import WHOLE, Slice
-from .facts import MOST_LOOKS
+from .facts import LAST, MOST_LOOKS
 from .record import Outcome, Record, as_json
 
 
@@ -143,13 +144,17 @@ def collect_record(folder: Path) -> Record:
 
 
 def training_facts(folder: Path) -> dict[str, Any]:
-    """Return what a record keeps of a training: its summary, and as ``curve`` epoch, loss and test error at the
-    looks at the latter, no more than :data:`MOST_LOOKS`. Raises :class:`UsageError` for a summary that is none."""
+    """Return what a record keeps of a training: its summary; as ``curve`` epoch, loss and test error at the looks at
+    the latter, no more than :data:`MOST_LOOKS`; and the median accuracy of the last ten epochs, where all of them were
+    looked at. Raises :class:`UsageError` for a summary that is none."""
     path = RunFolder(folder).training
     summary = read_json(path, "training summary")
     if not isinstance(summary, dict):
         raise UsageError(f"{path} is not a training summary: train the run again in another folder")
     looks = [line for line in read_metrics(folder) if "loss" in line and "test_error" in line]
+    last = [line["test_error"] for line in looks if line["epoch"] > looks[-1]["epoch"] - LAST]
+    if len(last) == LAST:
+        summary |= {"last10_accuracy": float(f"{100 - statistics.median(last):.5g}")}
     looks = looks[:: -(-len(looks) // MOST_LOOKS) or 1]
     points = [[line["epoch"], float(f"{line['loss']:.5g}"), float(f"{line['test_error']:.5g}")] for line in looks]
     return summary | {"curve": points} if points else summary

@@ -247,9 +247,9 @@ def test_the_excerpt_stands_between_its_markers() -> None:
     assert between(text, "board: other", "new") == text
 
 
-def test_the_index_names_the_best_and_what_waits(root: Path) -> None:
+def test_the_index_says_what_is_known_and_what_waits(root: Path) -> None:
     text = index_section({"tiny": make(root)})
-    assert "| [Tiny](tiny.md) | Does it render? | catchup | 6 | test |" in text
+    assert "| [Tiny](tiny.md) | Does it render? | By both, beside the baseline: catchup better than it; " in text
     waiting = [line for line in text.splitlines() if line.startswith("- ")]
     assert len(waiting) == len(boards.available()) - 1, "all but the demonstration"
     assert any("`catchup-bench leaderboard run table1`" in line for line in waiting)
@@ -447,9 +447,9 @@ def test_the_papers_numbers_stand_beside_ours(root: Path) -> None:
         assert found.inside == (abs(value.mean - printed) <= half)
     page = board_page("tiny", made)
     assert "prediction interval" in page
-    assert "**Not the paper's protocol**: made up." in page
+    assert "**Not the same protocol**: made up." in page
     assert "very probably exchanged" in page, "what the paper contradicts itself in"
-    assert "clean err beside Table 1: 3 of 3 pairs of methods stand in the paper's order" in page
+    assert "clean err beside Table 1: 3 of 3 pairs of methods stand in its order" in page
 
 
 def test_costs_stand_beside_the_papers_as_ratios(root: Path) -> None:

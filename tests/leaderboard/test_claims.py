@@ -17,7 +17,7 @@ from catchup_bench import boards
 from catchup_bench.boards.grid import jobs_of
 from catchup_bench.boards.metrics import METRICS, value_of
 from catchup_bench.errors import UsageError, VerificationFailed
-from catchup_bench.leaderboard import claims
+from catchup_bench.leaderboard import claims, pages
 from catchup_bench.leaderboard.html_page import html_page, reports_beside
 from catchup_bench.leaderboard.markdown import board_page
 from catchup_bench.leaderboard.statistics import Comparisons, Images, Scores
@@ -64,6 +64,10 @@ N = 200
 AREA = {"baseline": 40, "cutmix": 40, "catchup": 60}
 GINI = {"baseline": 0.3, "cutmix": 0.1, "catchup": 0.2}
 LAMBDA = {"baseline": 5.0, "cutmix": 1.0, "catchup": 9.0}
+
+ROOT = Path(__file__).parents[2]
+
+CHECKOUT = pytest.mark.skipif(not (ROOT / "leaderboards" / "results").exists(), reason="not in a checkout")
 
 Change = Callable[[str, int, dict[str, Outcome]], object]
 
@@ -197,6 +201,26 @@ def test_the_pages_have_the_section_and_the_curves(tmp_path: Path) -> None:
     assert set(training) == labels and training["catchup"] == ([5.0, 10.0], [50.0, 11.0]), "the mean of 10, 11 and 12"
 
 
+def test_another_board_with_the_same_networks_shows_the_answer(tmp_path: Path) -> None:
+    t = make(tmp_path)
+    outer = tmp_path / "outer.toml"
+    text = TOML.replace('claim = "catchup"', 'claim_board = "demo"').split("[[columns]]")
+    outer.write_text("[[columns]]".join(text[:2]))
+    board = boards.load(str(outer))
+    made = make_table(board, tmp_path / "leaderboards" / "results" / "inside")
+    page = board_page("outer", made, t)
+    assert "From [Inside](demo.md), with runs of its own." in page
+    assert "- By area, Gini, catchup relies on more features than the baseline." in page
+    assert "rely on more features" not in board_page("outer", made)
+
+
+@CHECKOUT
+def test_rendering_either_board_writes_the_page_that_shows_both() -> None:
+    for name in ("digits", "digits-inside"):
+        made = pages.make_pages(ROOT, pages.tables_of(ROOT, boards.load(name))).files
+        assert "From [Digits, inside](digits-inside.md)" in made[ROOT / "leaderboards" / "digits.md"]
+
+
 def test_damaged_curves_are_left_out(tmp_path: Path) -> None:
     def damage(label: str, seed: int, outcomes: dict[str, Outcome]) -> None:
         if label == "cutmix":
@@ -260,6 +284,8 @@ def test_what_lies_beyond_the_plane_counts_as_its_edge() -> None:
     [
         ('claim = "catchup"', 'claim = "manifold"', "claim = 'manifold' is no row of this board"),
         ('metric = "gini"', 'metric = "ginny"', "metric"),
+        ('rank = "clean err"', 'rank = "clean err"\nclaim_board = "demo"', "tests no claim itself"),
+        ('claim = "catchup"', 'claim_board = "outside"', "claim_board = 'outside' is not one of"),
     ],
 )
 def test_bad_boards_are_one_line(tmp_path: Path, old: str, new: str, words: str) -> None:

@@ -34,6 +34,13 @@ def test_cosine_starts_at_lr_and_ends_at_zero() -> None:
     assert cosine.lr_at(0) == 0.1 and cosine.lr_at(10) == pytest.approx(0.05) and cosine.lr_at(20) < 1e-12
 
 
+def test_a_cosine_of_epochs_stays_within_one() -> None:
+    """The values are those of the logs of a run of 200 epochs with lr 0.1."""
+    recipe = recipes.load("openmixup-cifar100-paper", {"epochs": 200, "schedule": "cosine-epoch"})
+    assert recipe.lr_at(99) == recipe.lr_at(99.99) == pytest.approx(0.05079, abs=5e-6)
+    assert recipe.lr_at(0.5) == 0.1 and recipe.lr_at(199.9) == pytest.approx(6.2e-6, rel=0.01)
+
+
 @given(st.floats(0, 3))
 def test_warmup_is_linear(progress: float) -> None:
     warm = recipes.load("digits", {"warmup_epochs": 3})
