@@ -115,7 +115,12 @@ def print_estimate(estimate: dict[str, Any]) -> None:
             console.print(f"{s['setup']}: no {s['data']['folder']}; it comes from: {how}", markup=False)
         if s["pretrained"]:
             console.print(f"{s['setup']}: {s['pretrained']}", markup=False)
-    console.print("Hours: one process here, at the speed of the baseline's step, measured now on noise.")
+    learnt = sum(s["learnt"] for s in estimate["setups"])
+    console.print(
+        f"Hours: of one process here; for {learnt} of {len(estimate['missing'])} runs as long as finished ones of the "
+        "same method and network took, for the others the baseline's time, of finished runs or of a step on noise now, "
+        "times the method's cost."
+    )
 
 
 def print_checks(method: str, checks: "list[Check]") -> None:

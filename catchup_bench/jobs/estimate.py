@@ -1,30 +1,48 @@
-"""Estimate what a board still costs: its missing runs, where their data comes from, and hours from a measured step."""
+"""Estimate what a board still costs: its missing runs, where their data comes from, and hours from the runs that were
+finished here, or from a measured step."""
 
-from collections.abc import Sequence
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from .. import data, data_sources
 from ..boards import Board
 from ..boards.grid import Job
 from ..errors import UsageError
+from ..records import facts
+from ..records.costs import read_costs
+from ..records.results_folder import cost_file
+from ..runs.folder import read_run
 from ..runs.run import Run
 from ..speed import cost
 from ..suites import make_suites, resolve_suites
+from ..system.files import read_json
+from ..system.provenance import device_name
 from .job import Workspace
 
 BATCH = 32
 """Images of the measured step at most: a batch of the recipe may not fit the machine that makes the estimate."""
 
 
+Times = Mapping[tuple[str, int], Mapping[str, float]]
+"""Network and image size → method → seconds of training per image."""
+
+
 def look_ahead(board: Board, workspace: Workspace, todo: Sequence[Job], device: torch.device) -> dict[str, Any]:
     """Estimate, per setup: missing jobs, data, seconds of a baseline step per image, hours for all of its jobs.
 
-    The hours are those of one process at the baseline's speed, with a forward pass a third of a step; methods that
-    cost more take longer by their cost. ``None`` where the number of images is not known.
+    The hours are those of one process. A method takes as long as its finished runs of that network on this machine did;
+    one without takes the baseline's time, of finished runs or of a step measured now, times its cost on the board. A
+    forward pass is a third of the baseline's step. ``None`` where the number of images is not known; ``learnt`` are the
+    missing jobs whose method has finished runs.
     """
     setups = []
+    finished = times_of_finished_runs(workspace.runs, device_name(device))
     measured: dict[tuple[str, int], float] = {}
     for setup in board.setups:
         jobs = [job for job in todo if job.setup == setup.name]
@@ -34,16 +52,23 @@ def look_ahead(board: Board, workspace: Workspace, todo: Sequence[Job], device: 
         entry = data.get(setup.dataset)
         source = where(setup.dataset, workspace)
         network = (str(runs[0].model), entry.size)
+        known = finished.get(network, {})
         if network not in measured:
-            measured[network] = seconds_per_image(runs[0], entry, device)
+            measured[network] = known.get("baseline") or seconds_per_image(runs[0], entry, device)
         per_image = measured[network]
         suites = resolve_suites(make_suites(setup.suites, board.settings), setup.dataset, workspace.data_dir).values()
         conditions = sum(len(suite.conditions()) for suite in suites)
         counts = source.get("images", {})
+        costs = read_costs(cost_file(workspace.results, setup.name)).ratios
         hours = None
         if counts:
-            steps = sum(counts["train"] * run.dataset.fraction * run.recipe.epochs for run in runs)
-            hours = per_image * (steps + len(jobs) * conditions * counts["test"] / 3) / 3600
+            seconds = len(jobs) * conditions * counts["test"] * per_image / 3
+            for job in jobs:
+                if isinstance(job.run, Run):
+                    images = counts["train"] * job.run.dataset.fraction * job.run.recipe.epochs
+                    step = known.get(job.run.method.name) or per_image * costs.get(job.label, 1)
+                    seconds += images * step
+            hours = seconds / 3600
         setups.append(
             {
                 "setup": setup.name,
@@ -54,10 +79,27 @@ def look_ahead(board: Board, workspace: Workspace, todo: Sequence[Job], device: 
                 "data": source,
                 "pretrained": missing_weights(runs[0], workspace),
                 "seconds_per_image": per_image,
+                "learnt": sum(run.method.name in known for run in runs),
                 "hours": hours,
             }
         )
     return {"board": board.title, "missing": [str(job.path) for job in todo], "setups": setups}
+
+
+def times_of_finished_runs(folder: Path, device: str) -> Times:
+    """Return the medians over the finished runs in ``folder`` that one process trained on ``device``; a run that cannot
+    be read counts for nothing."""
+    found: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for path in sorted(folder.glob("*/training.json")):
+        try:
+            run, summary = read_run(path.parent), facts.Training.model_validate(read_json(path, "training summary"))
+            images = (summary.train_images or 0) * (summary.epochs or 0)
+            size = data.get(run.dataset.name).size
+        except (UsageError, ValidationError):
+            continue
+        if summary.device == device and summary.seconds and images and (summary.processes or 1) == 1:
+            found[str(run.model), size][run.method.name].append(summary.seconds / images)
+    return {network: {m: statistics.median(all_) for m, all_ in by.items()} for network, by in found.items()}
 
 
 def missing_weights(run: Run, workspace: Workspace) -> str:

@@ -1,9 +1,11 @@
 """Which jobs of a board a command does, and for how long."""
 
+import json
 import time
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +13,12 @@ from catchup_bench import boards
 from catchup_bench.boards.grid import jobs_of
 from catchup_bench.errors import UsageError
 from catchup_bench.jobs import selection
-from catchup_bench.jobs.job import Deadline
+from catchup_bench.jobs.estimate import look_ahead
+from catchup_bench.jobs.job import Deadline, Workspace
+from catchup_bench.records.results_folder import cost_file
+from catchup_bench.runs.folder import make_folder
+from catchup_bench.system.files import write_json
+from catchup_bench.system.provenance import device_name
 from tests.cli.test_cli import TINY
 from tests.conftest import Cli, as_json
 
@@ -105,3 +112,28 @@ def test_looking_ahead_says_what_is_missing_and_from_where_it_comes(cli: Cli, tm
     images = 50_000 * 2000 + 10_000 / 3  # a forward pass is a third of a step
     assert setup["hours"] == pytest.approx(images * setup["seconds_per_image"] / 3600)
     assert list(tmp_path.iterdir()) == [tmp_path / "leaderboards"]
+
+
+def test_hours_are_learnt_from_the_runs_that_were_finished_here(tmp_path: Path) -> None:
+    """A method with a finished run takes its time, one without the baseline's times its cost; a run of another machine
+    and a damaged folder count for nothing."""
+    (tmp_path / "tiny.toml").write_text(TINY.replace('"catchup"]', '"catchup", "cutmix"]'))
+    board = boards.load(str(tmp_path / "tiny.toml"))
+    workspace, device = Workspace(tmp_path / "runs", tmp_path, "tiny", None, "cpu"), torch.device("cpu")
+    jobs = {job.label: job for job in jobs_of(board)}
+    images = 1000 * jobs["baseline"].run.recipe.epochs
+    for label, seconds, name in (
+        ("baseline", 100.0, device_name(device)), ("catchup", 300.0, device_name(device)), ("cutmix", 1.0, "another"),
+    ):  # fmt: skip
+        folder = make_folder(jobs[label].run, tmp_path / "runs")
+        facts = {"seconds": seconds, "epochs": images // 1000, "train_images": 1000, "device": name}
+        (folder / "training.json").write_text(json.dumps(facts))
+    (tmp_path / "runs" / "damaged").mkdir()
+    (tmp_path / "runs" / "damaged" / "training.json").write_text("{")
+    costs = {"methods": {"cutmix": {"ratio": 1.5}}}
+    write_json(cost_file(workspace.results, board.setups[0].name), costs)
+    [setup] = look_ahead(board, workspace, list(jobs.values()), device)["setups"]
+    assert setup["learnt"] == 2 and setup["seconds_per_image"] == pytest.approx(100 / images)
+    forward = 3 * setup["conditions"] * 797 * 100 / images / 3
+    quarter = (100 + 300 + 150) / 4
+    assert setup["hours"] == pytest.approx((quarter + forward) / 3600)
