@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from .. import recipes
+from . import statistics
 from .svg import FOOT, MARGIN, MUTED, canvas, drawing, fit, label_points, short, sizes, style, svg
 from .table import Table
 
@@ -52,15 +54,20 @@ def curves(mpl: Any, lines: Sequence[Curve], x: str, y: str, prepare: Callable[[
 
 
 def logarithmic(axes: Any) -> None:
-    """Scale the ordinate of ``axes`` by logarithms, with plain numbers at its ticks: 1, 2 and 5 of each power of ten,
-    where there are few powers."""
+    """Scale the ordinate of ``axes`` by logarithms."""
+    axes.set_yscale("log")
+    plain_ticks(axes.yaxis, axes.get_ylim())
+
+
+def plain_ticks(axis: Any, limits: tuple[float, float]) -> None:
+    """Put plain numbers at the ticks of a logarithmic ``axis``: 1, 2 and 5 of each power of ten, where there are few
+    powers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    low, high = limits
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 class Plot(NamedTuple):
@@ -71,7 +78,8 @@ class Plot(NamedTuple):
 
 
 def of_board(t: Table, prefix: str) -> Iterator[Plot]:
-    """Draw the curves of a board's records, all methods in one plot: the mean over their seeds."""
+    """Draw what a board's records hold as curves, all methods in one plot: the schedule, then means over seeds."""
+    yield from of_schedule(t, prefix)
     for number, (kind, by_label) in enumerate(t.curves.items()):
         lines = []
         for i, row in enumerate(t.rows):
@@ -89,3 +97,47 @@ def of_board(t: Table, prefix: str) -> Iterator[Plot]:
                 figure = curves(mpl, lines, f"features set to 0, {kind.share} first, %", "accuracy, %")
                 caption = f"Accuracy without the features of {kind.share}{kind.where}, mean over seeds"
             yield Plot(svg(figure, f"{prefix}-curves-{number}", f"{t.board.title}: {caption}"), caption)
+
+
+def of_schedule(t: Table, prefix: str) -> Iterator[Plot]:
+    """Draw the columns of a board's schedule against the epochs, and against what they cost: epochs times the relative
+    time of a step. Bars are 95 % t intervals over seeds."""
+    columns = [t.board.column(name) for name in t.board.schedule]
+    if not columns:
+        return
+    setups = {setup.name: setup for setup in t.board.setups}
+    lengths = [setups[column.setup or t.board.setups[0].name] for column in columns]
+    epochs = [recipes.load(setup.recipe, setup.overrides).epochs for setup in lengths]
+    per_epoch = {
+        "epochs": {row.label: 1.0 for row in t.rows},
+        "cost of training, in epochs of the baseline": {row.label: row.cost for row in t.rows if row.cost},
+    }
+    for number, (words, cost) in enumerate(per_epoch.items()):
+        points = {
+            (i, row.label): [
+                (e * cost[row.label], row.values[column.name])
+                for e, column in zip(epochs, columns, strict=True)
+                if column.name in row.values and row.label in cost
+            ]
+            for i, row in enumerate(t.rows)
+        }
+        lines = [
+            Curve(label, [x for x, _ in of_row], [float(value.mean) for _, value in of_row], i, marker="o")
+            for (i, label), of_row in points.items()
+            if of_row
+        ]
+        if len(lines) < 2:
+            continue
+        spans = [(i, x, statistics.interval(value)) for (i, _), of_row in points.items() for x, value in of_row]
+        bars = [(i, x, [float(end) for end in span]) for i, x, span in spans if span is not None]
+
+        def prepare(axes: Any, bars: list[tuple[int, float, list[float]]] = bars) -> None:
+            for i, x, ends in bars:
+                axes.plot([x, x], ends, color=style(i)["color"], linewidth=1, alpha=0.6)
+            axes.set_xscale("log")
+            plain_ticks(axes.xaxis, axes.get_xlim())
+
+        with drawing() as mpl:
+            figure = curves(mpl, lines, words, f"{columns[0].metric}, %", prepare)
+            caption = f"{columns[0].metric.capitalize()} by {words}, with its 95 % t interval over seeds"
+            yield Plot(svg(figure, f"{prefix}-schedule-{number}", f"{t.board.title}: {caption}"), caption)

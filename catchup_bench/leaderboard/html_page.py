@@ -18,7 +18,7 @@ from markupsafe import Markup
 from ..records.attack_checks import LEGEND
 from ..records.results_folder import pages_folder, report_file, results_folder
 from ..system.files import write_text
-from . import claims, curves, findings, plots
+from . import claims, curves, findings, plots, schedule
 from .pages import published_tables
 from .statistics import decimal
 from .table import Row, Table, record_count
@@ -98,6 +98,8 @@ def html_page(tables: Mapping[str, Table], folder: str = ".", reports: Set[str] 
         runs=sum(map(record_count, tables.values())),
         sections=[section(name, t, folder, reports) for name, t in tables.items()],
         beside=" ".join(BESIDE),
+        schedule_title=schedule.TITLE,
+        schedule_read=schedule.READ,
     )
 
 
@@ -126,6 +128,7 @@ def section(name: str, t: Table, folder: str, reports: Set[str]) -> dict[str, An
         "curves": list(curves.of_board(t, name)),
         "findings": findings.sentences(t),
         "claims": {"title": claims.title(t), "table": claims.table(t), "sentences": claims.sentences(t)},
+        "schedule": schedule.schedule_table(t),
         "columns": [(c.name, c.about) for c in t.board.columns if c.about],
         "paper": paper_table(t) if paper_columns(t) else [],
         "beside": beside_title(t),

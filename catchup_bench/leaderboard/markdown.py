@@ -107,7 +107,7 @@ def schedule_section(t: Table) -> list[str]:
     if not rows:
         return []
     align = table_line([":--", *["--:"] * (len(head) - 2), ":--"])
-    return ["## How it depends on the schedule", "", table_line(head), align, *map(table_line, rows), "",
+    return [f"## {schedule.TITLE}", "", table_line(head), align, *map(table_line, rows), "",
             schedule.READ, ""]  # fmt: skip
 
 

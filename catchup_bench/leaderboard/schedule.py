@@ -4,6 +4,8 @@ from .statistics import AgainstBaseline
 from .table import BASELINE, Row, Table
 from .wording import column_header, interval_text, points, value_text
 
+TITLE = "How it depends on the schedule"
+
 READ = (
     "In brackets the 95 % interval of the difference to the baseline of the same schedule, in points; it holds for all "
     "rows of a column at once. A method is better from a schedule on when it is better at that one and at every longer "

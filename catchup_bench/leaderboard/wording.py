@@ -4,6 +4,7 @@ from fractions import Fraction
 
 from ..boards import Column, Entry, paper
 from ..boards.metrics import METRICS
+from ..system.text import printable
 from . import findings
 from .statistics import NO_TIER, AgainstBaseline, decimal, decimal_root
 from .table import BASELINE, Row, Table
@@ -167,10 +168,13 @@ def setup_texts(t: Table) -> list[tuple[str, str]]:
     texts = []
     for setup in t.board.setups:
         share = f", {setup.fraction:.0%} of the training images" if setup.fraction < 1 else ""
+        width = "" if setup.width is None else f" of width {setup.width}"
+        other = [f"{key}={printable(value)}" for key, value in setup.overrides.items() if key != "snapshots"]
+        changed = f" with {', '.join(other)}" if other else ""
         options = f" with {', '.join(t.board.set)}" if t.board.set else ""
         of_methods = f"; {', '.join(setup.set)}" if setup.set else ""
         text = (
-            f"{setup.dataset}{share}; {setup.model} of width {setup.width}; recipe {setup.recipe}; "
+            f"{setup.dataset}{share}; {setup.model}{width}; recipe {setup.recipe}{changed}; "
             f"suites {', '.join(setup.suites)}{options}{of_methods}"
         )
         texts.append((setup.name, text))

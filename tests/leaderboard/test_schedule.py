@@ -8,10 +8,13 @@ import pytest
 from catchup_bench import boards
 from catchup_bench.boards.grid import jobs_of
 from catchup_bench.errors import UsageError
+from catchup_bench.leaderboard.curves import of_schedule
 from catchup_bench.leaderboard.markdown import board_page
 from catchup_bench.leaderboard.schedule import schedule_table
 from catchup_bench.leaderboard.table import Table, make_table
 from catchup_bench.records.record import Outcome, Record, write_record
+from catchup_bench.records.results_folder import cost_file
+from catchup_bench.system.files import write_json
 
 HEAD = """
 title = "By length"
@@ -74,6 +77,14 @@ def test_the_page_says_from_which_schedule_on_each_method_is_better(tmp_path: Pa
     assert lines["early"][1].startswith("70.12 ± 0.14 [+") and lines["late"][1].startswith("30.12 ± 0.14 [-")
     page = board_page("length", table)
     assert "## How it depends on the schedule" in page and "| late | 30.12 ± 0.14" in page
+
+
+def test_the_schedule_is_drawn_by_epochs_and_by_what_they_cost(tmp_path: Path) -> None:
+    write_json(cost_file(tmp_path, "e1"), {"methods": {"baseline": {"ratio": 1.0}, "late": {"ratio": 2.0}}})
+    by_epochs, by_cost = of_schedule(table_of(tmp_path), "length")
+    assert all(label in by_epochs.image for label in ACCURACY) and "by epochs, with its 95 %" in by_epochs.caption
+    assert "late" in by_cost.image and "fades" not in by_cost.image, "no cost, no point"
+    assert "in epochs of the baseline" in by_cost.caption
 
 
 def test_one_seed_is_not_compared_and_no_runs_make_no_section(tmp_path: Path) -> None:
