@@ -2,7 +2,7 @@
 
 ``corruption:noise`` stands for the corruptions of that group at all five severities, ``corruption:noise-3`` at one of
 them. What follows is kept: ``corruption:all19-n2000``, ``corruption:common15-official``, ``deformation:all-black``.
-``corruption-bar:all`` is the same for the ten of C-bar.
+``corruption-bar:all`` is the same for the ten of CIFAR-10-C-bar, ``corruption-bar:imagenet`` of ImageNet-C-bar.
 A ``!`` before a name or a group leaves its conditions out: ``["corruption:all19", "!frost-*"]``.
 """
 
@@ -35,6 +35,19 @@ BAR = (
     "transverse_chromatic_abberation",
 )
 
+BAR_IMAGENET = (
+    "blue_noise_sample",
+    "brownish_noise",
+    "caustic_refraction",
+    "checkerboard_cutout",
+    "cocentric_sine_waves",
+    "inverse_sparkles",
+    "perlin_noise",
+    "plasma_noise",
+    "single_frequency_greyscale",
+    "sparkles",
+)
+
 
 @cache
 def groups() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
@@ -46,7 +59,7 @@ def groups() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
         for group in (entry["group"], "all19", *(["common15"] if entry["group"] != "extra" else [])):
             named[group] = (*named.get(group, ()), name)
     every = tuple(name for members in DEFORMATIONS.values() for name in members)
-    bar = {"all": tuple(f"bar-{name}" for name in BAR)}
+    bar = {group: tuple(f"bar-{name}" for name in names) for group, names in (("all", BAR), ("imagenet", BAR_IMAGENET))}
     return {"corruption": named, "corruption-bar": bar, "deformation": {**DEFORMATIONS, "all": every}}
 
 
