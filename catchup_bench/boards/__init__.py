@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from .. import recipes
 from ..errors import UsageError, one_line
 from ..plugins import parse_settings
+from ..reference_errors import PUBLISHED
 from ..runs.run import plain
 from ..system.toml_files import packaged_toml, read_toml
 from . import paper
@@ -18,6 +19,9 @@ from .metrics import METRICS, MetricName
 
 BY_IMAGE = ("error", "accuracy")
 """Metrics that are a mean over images; the others are one number of a whole test set."""
+
+SEVERITY = re.compile(r"-[1-5](-.*)?$")
+"""What follows the type of corruption in the name of a condition."""
 
 FOLDER_NAME = r"^([A-Za-z0-9_][A-Za-z0-9_.-]*)?$"
 """Names that become folders: none leads out of its own."""
@@ -126,6 +130,10 @@ class Column(BaseModel):
     :mod:`catchup_bench.boards.condition_groups`); ``*`` stands for the five severities of a corruption. Metrics
     beside ``error`` and ``accuracy`` are numbers that a suite stores (see :mod:`catchup_bench.boards.metrics`).
     ``paper`` is the column of the paper's tables to stand beside, such as ``T1.mce``.
+
+    ``relative_to`` makes it an mCE: the mean over types of corruption of 100 times the error divided by that of a
+    reference. It is a row of the board, or ``published:alexnet`` for ImageNet-C. Conditions that differ in their
+    severity alone are of one type.
     """
 
     model_config = STRICT
@@ -133,6 +141,7 @@ class Column(BaseModel):
     about: str = ""
     metric: MetricName = "error"
     paper: str = ""
+    relative_to: str = ""
     setup: str = ""
     conditions: tuple[str, ...] = ()
     mean_of: tuple[str, ...] = ()
@@ -141,6 +150,15 @@ class Column(BaseModel):
     @classmethod
     def _expanded(cls, conditions: tuple[str, ...]) -> tuple[str, ...]:
         return expand(conditions)
+
+    @property
+    def types(self) -> dict[str, tuple[str, ...]]:
+        """Return the types of corruption, each with its conditions."""
+        types: dict[str, tuple[str, ...]] = {}
+        for condition in self.conditions:
+            name = SEVERITY.sub("", condition)
+            types[name] = (*types.get(name, ()), condition)
+        return types
 
 
 class Board(BaseModel):
@@ -216,6 +234,10 @@ class Board(BaseModel):
                 raise ValueError(f"column {column.name!r}: no setup {column.setup!r}")
             if not {self.column(n).metric for n in column.mean_of} <= set(BY_IMAGE):
                 raise ValueError(f"column {column.name!r}: a mean is of errors and accuracies")
+            if any(self.column(n).relative_to for n in column.mean_of):
+                raise ValueError(f"column {column.name!r}: a mean is of plain errors, not of relative ones")
+            if column.relative_to:
+                self._check_reference(column)
         for setup in self.setups:
             if others := parse_settings(setup.set).keys() - {e.own for e in self.methods}:
                 raise ValueError(
@@ -242,6 +264,20 @@ class Board(BaseModel):
             paper.column(printed)
         return self
 
+    def _check_reference(self, column: Column) -> None:
+        """Raise :class:`ValueError` unless errors can be relative to what the column says."""
+        named = f"column {column.name!r}: relative_to = {column.relative_to!r}"
+        if column.metric != "error" or not column.conditions:
+            raise ValueError(f"{named}: only errors over conditions are relative to others")
+        if column.relative_to in {e.row for e in self.rows}:
+            return
+        if column.relative_to not in PUBLISHED:
+            raise ValueError(f"{named} is no row of this board and not {', '.join(PUBLISHED)}")
+        _, dataset, errors = PUBLISHED[column.relative_to]
+        setup = next(s for s in self.setups if s.name == (column.setup or self.setups[0].name))
+        if setup.dataset != dataset or not column.types.keys() <= errors.keys():
+            raise ValueError(f"{named} has errors on {', '.join(errors)} of {dataset} alone")
+
     @property
     def rows(self) -> tuple[Entry | ExternalEntry, ...]:
         """Return the rows: methods, then networks that were trained elsewhere."""
@@ -253,9 +289,13 @@ class Board(BaseModel):
         return parse_settings(self.set)
 
     def weights(self, column: Column) -> dict[tuple[str, str], Fraction]:
-        """Return what the column is the mean of: (setup, condition) → weight, summing to 1."""
+        """Return what the column is the mean of: (setup, condition) → weight, summing to 1. Of errors that are relative
+        to others, these are the weights before the division."""
         if column.conditions:
             setup = column.setup or self.setups[0].name
+            if column.relative_to:
+                types = column.types
+                return {(setup, c): Fraction(1, len(types) * len(own)) for own in types.values() for c in own}
             return dict.fromkeys(((setup, c) for c in column.conditions), Fraction(1, len(column.conditions)))
         total: dict[tuple[str, str], Fraction] = {}
         for name in column.mean_of:

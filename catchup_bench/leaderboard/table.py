@@ -16,6 +16,7 @@ from ..records.results_folder import record_path
 from ..system.text import printable
 from . import statistics
 from .points import CurveKind, Points, mean_curves
+from .relative import column_weights
 from .results import Records, Results, read_results
 from .statistics import AgainstBaseline, Images, Ranking, Scores, Summary, WeightedError
 from .values import Key, value_of_column, value_scores
@@ -94,9 +95,11 @@ def compute_table(board: Board, results: Results) -> Table:
     rankings: dict[str, Ranking] = {}
     against: dict[str, AgainstBaseline] = {}
     schedule: dict[str, dict[str, AgainstBaseline]] = {}
-    weights_of = {column.name: board.weights(column) for column in board.columns}
+    weights_of = {column.name: weights_on(board, column, records) for column in board.columns}
     for column in board.columns:
         weights = weights_of[column.name]
+        if not weights:
+            continue
         seeds = {label: complete_seeds(board, setups, weights) for label, setups in records.items()}
         of_training = METRICS[column.metric].of_training
         chosen = {
@@ -148,6 +151,18 @@ def compute_table(board: Board, results: Results) -> Table:
     used = [r for setups in records.values() for seeds in setups.values() for r in seeds.values()]
     curves = mean_curves(records)
     return Table(board, sorted(rows, key=partial(sort_key, board)), rankings, facts(used), schedule, curves)
+
+
+def weights_on(board: Board, column: Column, records: Records) -> dict[Key, Fraction]:
+    """Return what the column is the weighted sum of, given the ``records`` of a row that it is relative to; empty where
+    there are none."""
+
+    def errors_of(label: str, keys: Mapping[Key, Fraction]) -> list[Mapping[Key, Fraction]]:
+        setups = records.get(label, {})
+        seeds = [outcomes_of(setups, seed, keys) for seed in complete_seeds(board, setups, keys)]
+        return [{key: 1 - Fraction(o.correct, o.n) for key, o in seed.items()} for seed in seeds]
+
+    return column_weights(board, column, errors_of)
 
 
 def check_same_images(records: Records) -> None:

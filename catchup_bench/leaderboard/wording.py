@@ -6,6 +6,7 @@ from ..boards import Column, Entry, paper
 from ..boards.metrics import METRICS
 from ..system.text import printable
 from . import findings
+from .relative import reference_name
 from .statistics import NO_TIER, AgainstBaseline, decimal, decimal_root
 from .table import BASELINE, Row, Table
 
@@ -41,6 +42,21 @@ def value_text(row: Row, column: Column) -> str:
 def column_header(column: Column) -> str:
     """Return the name of a column with an arrow towards better values."""
     return f"{column.name} {ARROWS[column.metric]}"
+
+
+def column_notes(t: Table) -> list[tuple[str, str]]:
+    """Return the columns of which there is something to say, each with it: what relative errors are relative to is."""
+    notes = []
+    for column in t.board.columns:
+        own = [column.about] if column.about else []
+        if reference := reference_name(column):
+            own.append(
+                f"100 times the error relative to {reference}, the mean over {len(column.types)} types (mCE); the "
+                "reference is taken as exact"
+            )
+        if own:
+            notes.append((column.name, "; ".join(own)))
+    return notes
 
 
 def level_dots(state: int) -> str:

@@ -22,7 +22,8 @@ class CorruptionBar(Suite):
 
     The corrupted images are generated, as no arrays are published, only their generator. ``benchmark`` says whose ten
     types and amounts: for ``auto`` ``imagenet`` on datasets of the table with images of more than 128 px, else
-    ``cifar10``. ``types`` are some of these, or all. ``images`` above 0 takes that many test images, the same of every class, instead of all.
+    ``cifar10``. ``types`` are some of these, or all. ``images`` above 0 takes that many test images, the same of every
+    class, instead of all.
     """
 
     about = "10 further corruptions × 5 severities (C-bar), generated"

@@ -15,7 +15,7 @@ from ..evaluation.evaluate import evaluate
 from ..evaluation.evaluated_model import trained_model
 from ..leaderboard.results import read_results
 from ..leaderboard.statistics import Summary, WeightedError, prediction, summarize
-from ..leaderboard.table import column_values, complete_seeds, images_of, outcomes_of
+from ..leaderboard.table import column_values, complete_seeds, images_of, outcomes_of, weights_on
 from ..records.described import DescribedRun
 from ..records.outcomes import collect_record, lacking_in
 from ..records.record import Record, read_record
@@ -164,8 +164,9 @@ def ranking_column(path: Path, root: Path, record: Record, board: str | None = N
     if expected.get(path.resolve().relative_to(folder)) != job_digest(record):
         raise UsageError(f"{path} is not the record of a job of board {board or name}, as it is now")
     column = made.column(made.rank)
-    weights = made.weights(column)
-    setups = read_results(made, folder).records[location.label]
+    records = read_results(made, folder).records
+    weights = weights_on(made, column, records)
+    setups = records[location.label]
     images = images_of({location.label: setups})
     seeds = complete_seeds(made, setups, weights)
     if {setup for setup, _ in weights} != {location.setup}:

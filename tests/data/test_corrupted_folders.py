@@ -108,7 +108,7 @@ def test_mce_is_relative_to_alexnets_errors_type_by_type(tmp_path: Path) -> None
 
 
 def alexnet() -> dict[str, float]:
-    from catchup_bench.suites.corruption import ALEXNET
+    from catchup_bench.reference_errors import ALEXNET
 
     assert set(ALEXNET) == set(corruptions.COMMON) and sum(ALEXNET.values()) / 15 == pytest.approx(78.9, abs=0.1)
     return ALEXNET

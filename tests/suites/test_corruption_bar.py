@@ -52,7 +52,7 @@ def test_the_benchmark_is_that_of_the_size(tmp_path: Path) -> None:
     assert suite.resolve("folder:nowhere", tmp_path).conditions() == small.conditions() == suite.conditions()
     only = make_suites(["corruption-bar"], {"corruption-bar": {"types": ["plasma_noise"]}})["corruption-bar"]
     assert len(only.resolve("imagenet", tmp_path).conditions()) == 5
-    with pytest.raises(UsageError, match="plasma_noise.*lines"):
+    with pytest.raises(UsageError, match=r"plasma_noise.*lines"):
         only.resolve("cifar10", tmp_path)
 
 
@@ -69,7 +69,7 @@ def test_large_images_are_not_for_the_amounts_of_cifar() -> None:
         key="x",
     )
     suite = suite_class("corruption-bar")()
-    with pytest.raises(UsageError, match="at most 128 px, these have 160; write corruption-bar.benchmark=imagenet"):
+    with pytest.raises(UsageError, match=r"at most 128 px, these have 160; write corruption-bar\.benchmark=imagenet"):
         next(iter(suite.run(context, suite.conditions())))
 
 

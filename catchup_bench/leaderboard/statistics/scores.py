@@ -55,7 +55,7 @@ class Scores:
 
 
 class WeightedError:
-    """The weighted mean error over conditions that a column shows, on integers.
+    """The weighted sum of errors over conditions that a column shows, on integers; its mean where the weights sum to 1.
 
     ``conditions`` maps a condition to its weight and the images that it was measured on. Weights get one common
     denominator, ``unit``. Conditions on the same images add up image by image, so that the variance over images has
@@ -90,7 +90,7 @@ class WeightedError:
         for block, by_weight in self._blocks.items():
             largest = len(seeds) * sum(abs(weight) * len(keys) for weight, keys in by_weight.items())
             dtype: Any = np.int64 if largest < 2**62 else object
-            total = np.zeros(block.n, dtype)
+            wrong = {weight: np.zeros(block.n, np.int64) for weight in by_weight}
             for seed, counts in zip(seeds, correct, strict=True):
                 for weight, keys in by_weight.items():
                     right = np.zeros(block.n, np.int64)
@@ -98,8 +98,10 @@ class WeightedError:
                         bits = _unpack([seed[key] for key in chunk], block.n)
                         counts.update(zip(chunk, bits.sum(1, dtype=np.int64).tolist(), strict=True))
                         right += bits.sum(0, dtype=np.uint8)  # at most 255 ones: no wider type is needed, 4× as fast
-                    total += weight * (len(keys) - right).astype(dtype)
-            images[block] = total
+                    wrong[weight] += len(keys) - right
+            images[block] = sum(
+                (weight * count.astype(dtype) for weight, count in wrong.items()), np.zeros(block.n, dtype)
+            )
         return Scores(tuple(map(self.error, correct)), images, self.unit)
 
 
