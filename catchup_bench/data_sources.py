@@ -19,7 +19,8 @@ SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
 class Source:
     """``needs`` are paths below the data folder. ``counts`` are the official numbers of images, ``classes`` of
     classes. ``obtain`` says where the files come from, ``fetched`` whether ``data fetch`` brings them (or unpacks
-    the archives that lie there)."""
+    the archives that lie there), ``grouped`` whether what is needed may also lie one folder deeper, in that of its
+    archive."""
 
     needs: tuple[str, ...]
     counts: dict[Split, int]
@@ -29,6 +30,7 @@ class Source:
     size: str
     obtain: str
     fetched: bool = True
+    grouped: bool = False
 
 
 IMAGENET_TERMS = "non-commercial research and education (the terms of ImageNet)"
@@ -36,6 +38,15 @@ IMAGENET_TERMS = "non-commercial research and education (the terms of ImageNet)"
 CIFAR_C = "CC BY 4.0"
 
 CORRUPTED = ("labels.npy", "gaussian_noise.npy", "saturate.npy")
+
+CORRUPTION_ARCHIVES = {
+    "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
+    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    "weather": ("snow", "frost", "fog", "brightness"),
+    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+    "extra": ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
+}
+"""Archive of ImageNet-C → the folders in it."""
 
 SOURCES = {
     "digits": Source(
@@ -149,8 +160,7 @@ SOURCES = {
         homepage="https://github.com/hendrycks/natural-adv-examples",
         licence=IMAGENET_TERMS,
         size="7,500 images",
-        obtain="https://people.eecs.berkeley.edu/~hendrycks/imagenet-a.tar, unpacked",
-        fetched=False,
+        obtain="https://people.eecs.berkeley.edu/~hendrycks/imagenet-a.tar",
     ),
     "imagenet-r": Source(
         needs=("imagenet-r",),
@@ -159,8 +169,7 @@ SOURCES = {
         homepage="https://github.com/hendrycks/imagenet-r",
         licence=IMAGENET_TERMS,
         size="30,000 images",
-        obtain="https://people.eecs.berkeley.edu/~hendrycks/imagenet-r.tar, unpacked",
-        fetched=False,
+        obtain="https://people.eecs.berkeley.edu/~hendrycks/imagenet-r.tar",
     ),
     "imagenet-sketch": Source(
         needs=("sketch",),
@@ -168,8 +177,10 @@ SOURCES = {
         classes=1000,
         homepage="https://github.com/HaohanWang/ImageNet-Sketch",
         licence=IMAGENET_TERMS,
-        size="50,889 images",
-        obtain="the links on https://github.com/HaohanWang/ImageNet-Sketch, unpacked as sketch/<wnid>",
+        size="50,889 images, 7.1 GiB",
+        obtain="ImageNet-Sketch.zip behind the links on https://github.com/HaohanWang/ImageNet-Sketch (its SHA-256 in "
+        "TensorFlow Datasets: 4d3ce6b82a7c48aabf14aeac105eb533e75707f152cc858f55bfc022031a72ed), unpacked as "
+        "sketch/<wnid>",
         fetched=False,
     ),
     "imagenet-v2": Source(
@@ -178,9 +189,8 @@ SOURCES = {
         classes=1000,
         homepage="https://github.com/modestyachts/ImageNetV2",
         licence=IMAGENET_TERMS,
-        size="10,000 images",
-        obtain="the archive matched-frequency that https://github.com/modestyachts/ImageNetV2 links, unpacked",
-        fetched=False,
+        size="10,000 images, 1.2 GiB",
+        obtain="https://huggingface.co/datasets/vaishaal/ImageNetV2/resolve/main/imagenetv2-matched-frequency.tar.gz",
     ),
     "cifar10.1": Source(
         needs=("cifar10.1/cifar10.1_v6_data.npy", "cifar10.1/cifar10.1_v6_labels.npy"),
@@ -189,9 +199,7 @@ SOURCES = {
         homepage="https://github.com/modestyachts/CIFAR-10.1",
         licence="MIT",
         size="6 MiB",
-        obtain="the two files of version 6 in https://github.com/modestyachts/CIFAR-10.1, folder datasets, in a folder "
-        "cifar10.1",
-        fetched=False,
+        obtain="https://github.com/modestyachts/CIFAR-10.1, folder datasets, the two files of version 6",
     ),
     "fashionmnist": Source(
         needs=tuple(
@@ -221,6 +229,28 @@ SOURCES = {
         licence=CIFAR_C,
         size="2.7 GiB",
         obtain="https://zenodo.org/records/3555552, through robustbench",
+    ),
+    "imagenet-c": Source(
+        needs=tuple(f"ImageNet-C/{name}" for names in CORRUPTION_ARCHIVES.values() for name in names),
+        counts={"test": 50_000},
+        classes=1000,
+        homepage="https://zenodo.org/records/2235448",
+        licence=f"{CIFAR_C}, of images under {IMAGENET_TERMS}",
+        size="five archives, about 62 GB",
+        obtain="https://zenodo.org/records/2235448: " + ", ".join(f"{name}.tar" for name in CORRUPTION_ARCHIVES),
+        grouped=True,
+    ),
+    "tinyimagenet-c": Source(
+        needs=tuple(f"Tiny-ImageNet-C/{name}" for names in CORRUPTION_ARCHIVES.values() for name in names),
+        counts={"test": 10_000},
+        classes=200,
+        homepage="https://zenodo.org/records/2536630",
+        licence=f"that of its record; the images are under {IMAGENET_TERMS}",
+        size="two archives, of which the first has 1.7 GiB",
+        obtain="https://zenodo.org/records/8206060, Tiny-ImageNet-C.tar and Tiny-ImageNet-C-extra.tar: a copy by others "
+        "of its authors' repaired files, as frost has 1,000 classes in their own record "
+        "(https://github.com/hendrycks/robustness/issues/60)",
+        grouped=True,
     ),
     "frost": Source(
         needs=tuple(f"frost/{p}" for p in ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")),
@@ -272,7 +302,11 @@ def default_folder() -> Path:
 
 def missing(name: str, data_dir: Path) -> list[str]:
     """Return the paths of a source that are not there."""
-    return [str(data_dir / p) for p in SOURCES[name].needs if not (data_dir / p).exists()]
+    source = SOURCES[name]
+    lost = [data_dir / p for p in source.needs if not (data_dir / p).exists()]
+    if source.grouped:
+        lost = [path for path in lost if not any(path.parent.glob(f"*/{path.name}"))]
+    return [str(path) for path in lost]
 
 
 def where(name: str, data_dir: Path | None = None) -> dict[str, Any]:

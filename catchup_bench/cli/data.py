@@ -9,10 +9,12 @@ from .options import DataDir, Json, command, show
 
 data_app = typer.Typer(help="Fetch and check datasets; write corrupted ones.", no_args_is_help=True)
 
+EXTRAS = "cifar10-c, cifar100-c, imagenet-c, tinyimagenet-c"
+
 
 @command(data_app)
 def fetch(
-    name: Annotated[str, typer.Argument(help="Name of a dataset, cifar10-c, cifar100-c or frost.")],
+    name: Annotated[str, typer.Argument(help=f"Name of a dataset, {EXTRAS} or frost.")],
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -26,9 +28,7 @@ def fetch(
 
 @command(data_app)
 def check(
-    name: Annotated[
-        str, typer.Argument(help="Name of a dataset, folder:PATH, hf:NAME, cifar10-c, cifar100-c or frost.")
-    ],
+    name: Annotated[str, typer.Argument(help=f"Name of a dataset, folder:PATH, hf:NAME, {EXTRAS} or frost.")],
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -47,7 +47,7 @@ def check(
 
 @command(data_app)
 def where(
-    name: Annotated[str, typer.Argument(help="Name of a dataset, folder:PATH, cifar10-c, cifar100-c or frost.")],
+    name: Annotated[str, typer.Argument(help=f"Name of a dataset, folder:PATH, {EXTRAS} or frost.")],
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:

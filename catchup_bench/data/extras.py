@@ -8,6 +8,7 @@ from typing import Any
 
 from ..data_sources import absent
 from .corrupted import check_corrupted, fetch_corrupted
+from .corrupted_folders import check_folders, fetch_folders
 
 
 @dataclass(frozen=True)
@@ -36,5 +37,7 @@ def check_frost(folder: Path) -> dict[str, Any]:
 EXTRAS = {
     "cifar10-c": Extra(partial(fetch_corrupted, "cifar10-c"), partial(check_corrupted, "cifar10-c")),
     "cifar100-c": Extra(partial(fetch_corrupted, "cifar100-c"), partial(check_corrupted, "cifar100-c")),
+    "imagenet-c": Extra(partial(fetch_folders, "imagenet"), partial(check_folders, "imagenet")),
+    "tinyimagenet-c": Extra(partial(fetch_folders, "tinyimagenet"), partial(check_folders, "tinyimagenet")),
     "frost": Extra(fetch_frost, check_frost),
 }

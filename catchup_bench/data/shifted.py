@@ -1,5 +1,8 @@
 """Test sets that are shifted by nature, in their official layouts: other images of classes that a network knows."""
 
+import hashlib
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ import torch
 from ..data_sources import SOURCES, Split, absent
 from ..errors import UsageError
 from ..robustbench_bridge import imagenet_wnids
+from .archives import unpack
 from .decode import decoded
 from .imagenet import listing
 from .images import Files, Images, as_images
@@ -15,6 +19,19 @@ from .listing import class_folders, class_names
 from .notes import note_skipped
 
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+CHECKSUMS = {
+    "imagenet-a": "c3e55429088dc681f30d81f4726b6595",
+    "imagenet-r": "a61312130a589d0ca1a8fca1f2bd3337",
+    "imagenet-v2": "f0c37fdf925916b19ea1323cd9a2208cdb6959ba2c32eef2a7fc393835c9ca7c",
+}
+"""MD5 or SHA-256 of the archives: those of pytorch-ood and of TensorFlow Datasets, as their authors state none."""
+
+CIFAR101_BLOBS = {
+    "data": "24349cc5f3fb59648d75cd8015b5a184b1f5c250",
+    "labels": "e713b09cecf2ecd933970001909fcdec7c907ab0",
+}
+"""What git calls the contents of the two files of CIFAR-10.1 v6 (modestyachts/CIFAR-10.1, d9982ab)."""
 
 
 def only_test(name: str, split: Split, folder: Path) -> Path:
@@ -76,3 +93,30 @@ def load_cifar101(split: Split, folder: Path) -> Images:
 
 def classes_of_cifar10(folder: Path) -> list[str]:
     return list(CIFAR_CLASSES)
+
+
+def fetch_archive(name: str, folder: Path) -> None:
+    unpack(SOURCES[name].obtain, CHECKSUMS[name], folder, Path(SOURCES[name].needs[0]).parts[0])
+
+
+def fetch_cifar101(folder: Path) -> None:
+    """Download the two arrays. Raises :class:`UsageError` for others, and leaves none of these."""
+    from torchvision.datasets.utils import download_url
+
+    for part, blob in CIFAR101_BLOBS.items():
+        path = folder / "cifar10.1" / f"cifar10.1_v6_{part}.npy"
+        if path.exists():
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as beside:
+            url = f"https://github.com/modestyachts/CIFAR-10.1/raw/master/datasets/{path.name}"
+            download_url(url, beside, path.name)
+            made = Path(beside) / path.name
+            if git_blob(made.read_bytes()) != blob:
+                raise UsageError(f"{url} is not the published file")
+            os.replace(made, path)
+
+
+def git_blob(content: bytes) -> str:
+    """Return the name that git gives a file's content, a SHA-1."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

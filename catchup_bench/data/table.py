@@ -74,9 +74,10 @@ def cifar(name: str, num_classes: int) -> Dataset:
     )
 
 
-def shifted(name: str, num_classes: int, about: str) -> Dataset:
+def shifted(name: str, num_classes: int, about: str, fetched: bool = True) -> Dataset:
     return Dataset(
         load=lazily("shifted.load_folders", name),
+        fetch=lazily("shifted.fetch_archive", name) if fetched else None,
         class_names=lazily("shifted.classes_of_folders", name),
         num_classes=num_classes,
         size=224,
@@ -189,7 +190,7 @@ DATASETS = {
     "imagenet-r": shifted(
         "imagenet-r", 200, "30,000 drawings, sculptures and other renditions (Hendrycks et al., 2021)"
     ),
-    "imagenet-sketch": shifted("imagenet-sketch", 1000, "50,889 sketches (Wang et al., 2019)"),
+    "imagenet-sketch": shifted("imagenet-sketch", 1000, "50,889 sketches (Wang et al., 2019)", fetched=False),
     "imagenet-v2": replace(
         shifted(
             "imagenet-v2", 1000, "10,000 images chosen as ImageNet's were, by matched frequency (Recht et al., 2019)"
@@ -201,7 +202,7 @@ DATASETS = {
         cifar("CIFAR10", 10),
         load=lazily("shifted.load_cifar101"),
         class_names=lazily("shifted.classes_of_cifar10"),
-        fetch=None,
+        fetch=lazily("shifted.fetch_cifar101"),
         about="2,000 images chosen as CIFAR-10's were, v6, for the suite shift (Recht et al., 2018)",
         splits=("test",),
     ),

@@ -42,7 +42,7 @@ def column_weights(
         }
     if none := [name for name, error in errors.items() if error == 0]:
         raise VerificationFailed(
-            f"column {column.name}: {column.relative_to} makes no error in {none[0]}, so no error is relative to its own"
+            f"column {column.name}: {column.relative_to} makes no error in {none[0]}, so none is relative to it"
         )
     return {key: weights[key] / errors[name] for name, own in keys.items() for key in own}
 

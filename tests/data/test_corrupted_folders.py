@@ -1,5 +1,7 @@
 """ImageNet-C and Tiny-ImageNet-C in their official layouts, of few made-up images."""
 
+import hashlib
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,12 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from catchup_bench import corruptions, data
+from catchup_bench import corruptions, data, data_sources
+from catchup_bench.data import corrupted_folders
 from catchup_bench.data.corrupted_folders import CorruptedFolders
 from catchup_bench.errors import UsageError
 from catchup_bench.records.record import Outcome
 from catchup_bench.suites import Context, make_suites
 
+from ..conftest import Cli, as_json
 from ..support import layouts
 
 WNIDS = ("n01443537", "n01629819", "n01641577")
@@ -112,3 +116,62 @@ def alexnet() -> dict[str, float]:
 
     assert set(ALEXNET) == set(corruptions.COMMON) and sum(ALEXNET.values()) / 15 == pytest.approx(78.9, abs=0.1)
     return ALEXNET
+
+
+@pytest.fixture
+def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the archives of a Tiny-ImageNet-C of 2 classes with 2 images each: one has its corruptions in
+    folders, with classes of others in frost as the first record, the other has them at its top."""
+    root, made = tmp_path / "data", tmp_path / "made"
+    for number, name in enumerate(corruptions.NAMES):
+        top = made / ("b" if name in corruptions.EXTRA else "a/Tiny-ImageNet-C") / name
+        for severity in corruptions.SEVERITIES:
+            for wnid in (*WNIDS[:2], *(["n09999999"] if name == "frost" else [])):
+                for i in range(2):
+                    layouts.put(top / str(severity) / wnid / f"{i}.JPEG", layouts.jpeg(number, 64, 64))
+    sums = {}
+    root.mkdir()
+    for part, name in (("a", "Tiny-ImageNet-C"), ("b", "Tiny-ImageNet-C-extra")):
+        archive = root / f"{name}.tar"
+        with tarfile.open(archive, "w") as tar:
+            for path in sorted((made / part).iterdir()):
+                tar.add(path, path.name)
+        sums[name] = hashlib.md5(archive.read_bytes()).hexdigest()
+    small = replace(data_sources.SOURCES["tinyimagenet-c"], counts={"test": 4}, classes=2)
+    monkeypatch.setitem(corrupted_folders.ARCHIVES, "tinyimagenet", ("0", sums))
+    monkeypatch.setitem(data_sources.SOURCES, "tinyimagenet-c", small)
+    return root
+
+
+def test_archives_that_lie_there_are_unpacked_and_the_whole_is_checked(cli: Cli, whole: Path) -> None:
+    told = as_json(cli("data", "where", "tinyimagenet-c", "--data-dir", whole, "--json"))
+    assert not told["present"] and len(told["missing"]) == 19 and "8206060" in told["obtain"]
+    found = as_json(cli("data", "fetch", "tinyimagenet-c", "--data-dir", whole, "--json"))
+    assert (found["corruptions"], found["images"], found["classes"]) == (19, 4, 2)
+    assert sorted(p.name for p in (whole / "Tiny-ImageNet-C").iterdir()) == sorted(corruptions.NAMES)
+    assert not list(whole.glob(".fetch*"))
+    for path in whole.glob("*.tar"):
+        path.unlink()
+    assert as_json(cli("data", "fetch", "tinyimagenet-c", "--data-dir", whole, "--json")) == found, "nothing is lacking"
+    (whole / "Tiny-ImageNet-C" / "extra").mkdir()
+    for name in corruptions.EXTRA:
+        (whole / "Tiny-ImageNet-C" / name).rename(whole / "Tiny-ImageNet-C" / "extra" / name)
+    assert as_json(cli("data", "where", "tinyimagenet-c", "--data-dir", whole, "--json"))["present"]
+    (whole / "Tiny-ImageNet-C" / "fog" / "3" / WNIDS[0] / "1.JPEG").unlink()
+    result = cli("data", "check", "tinyimagenet-c", "--data-dir", whole)
+    assert result.exit_code == 2 and "has 3 of 4 images" in result.stderr
+
+
+def test_other_archives_are_not_unpacked(cli: Cli, whole: Path) -> None:
+    other = whole / "Tiny-ImageNet-C-extra.tar"
+    other.write_bytes(b"x")
+    result = cli("data", "fetch", "tinyimagenet-c", "--data-dir", whole)
+    assert result.exit_code == 2 and "is damaged or another archive" in result.stderr
+    assert not (whole / "Tiny-ImageNet-C" / "saturate").exists()
+
+
+def test_archives_have_all_nineteen_types() -> None:
+    named = [name for names in data_sources.CORRUPTION_ARCHIVES.values() for name in names]
+    assert sorted(named) == sorted(corruptions.NAMES)
+    groups = {name: set(names) for name, names in corruptions.GROUPS.items()}
+    assert {k: set(v) for k, v in data_sources.CORRUPTION_ARCHIVES.items()} == groups

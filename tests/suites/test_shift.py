@@ -1,5 +1,7 @@
 """Natural shifts in their official layouts, of few made-up images: which logits count, and which images."""
 
+import hashlib
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,3 +122,32 @@ def test_what_has_no_shifted_sets_is_one_line(tmp_path: Path) -> None:
         make_suites(["shift"], {"shift": {"sets": ["imagenet-x"]}})
     with pytest.raises(UsageError, match="for the suite shift"):
         data.load("imagenet-r", "train", tmp_path)
+
+
+def test_archives_are_unpacked_by_their_checksums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of ImageNetV2 is called ``.tar.gz`` and is not compressed."""
+    layouts.put(tmp_path / "made" / "0" / "a.jpg", layouts.jpeg(0, 40, 40))
+    for name, archive, top in (
+        ("imagenet-a", "imagenet-a.tar", "imagenet-a"),
+        ("imagenet-v2", "imagenetv2-matched-frequency.tar.gz", "imagenetv2-matched-frequency-format-val"),
+    ):
+        with tarfile.open(tmp_path / archive, "w") as tar:
+            tar.add(tmp_path / "made", top)
+        with pytest.raises(UsageError, match="is damaged or another archive"):
+            data.fetch(name, tmp_path)
+        kind = hashlib.md5 if name == "imagenet-a" else hashlib.sha256
+        monkeypatch.setitem(shifted.CHECKSUMS, name, kind((tmp_path / archive).read_bytes()).hexdigest())
+        assert data.fetch(name, tmp_path)["test"] == 1
+        assert (tmp_path / top / "0" / "a.jpg").is_file() and not list(tmp_path.glob(".fetch*"))
+
+
+def test_files_are_named_as_git_names_them() -> None:
+    assert shifted.git_blob(b"") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+    assert shifted.git_blob(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
+
+
+def test_sets_that_are_there_are_not_fetched_again(tmp_path: Path) -> None:
+    (tmp_path / "cifar10.1").mkdir()
+    np.save(tmp_path / "cifar10.1" / "cifar10.1_v6_data.npy", np.zeros((3, 32, 32, 3), np.uint8))
+    np.save(tmp_path / "cifar10.1" / "cifar10.1_v6_labels.npy", np.zeros(3, np.int32))
+    assert data.fetch("cifar10.1", tmp_path)["test"] == 3
