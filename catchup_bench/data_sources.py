@@ -247,8 +247,8 @@ SOURCES = {
         homepage="https://zenodo.org/records/2536630",
         licence=f"that of its record; the images are under {IMAGENET_TERMS}",
         size="two archives, of which the first has 1.7 GiB",
-        obtain="https://zenodo.org/records/8206060, Tiny-ImageNet-C.tar and Tiny-ImageNet-C-extra.tar: a copy by others "
-        "of its authors' repaired files, as frost has 1,000 classes in their own record "
+        obtain="https://zenodo.org/records/8206060, Tiny-ImageNet-C.tar and Tiny-ImageNet-C-extra.tar: a copy by "
+        "others of its authors' repaired files, as frost has 1,000 classes in their own record "
         "(https://github.com/hendrycks/robustness/issues/60)",
         grouped=True,
     ),

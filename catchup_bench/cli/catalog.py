@@ -93,7 +93,13 @@ def recipe_entries() -> list[dict[str, Any]]:
 def preset_entries() -> list[dict[str, Any]]:
     by_name = {name: presets.load(name) for name in presets.available()}
     return [
-        {"name": n, "title": p.title, "source": p.source, "differs": p.differs, "methods": ", ".join(p.methods)}
+        {
+            "name": n,
+            "title": p.title,
+            "source": p.source,
+            "differs": "; ".join([p.differs, *(f"{m}: {own.differs}" for m, own in p.methods.items() if own.differs)]),
+            "methods": ", ".join(f"{m} (on {', '.join(own.base)})" if own.base else m for m, own in p.methods.items()),
+        }
         for n, p in by_name.items()
     ]
 

@@ -121,7 +121,7 @@ def train(
         overrides = {k: v for k, v in (("epochs", epochs), ("precision", precision)) if v is not None}
         settings = parse_settings(set_)
         if preset is not None:
-            theirs, of_method = presets.preset_for(preset, method)
+            theirs, of_method = presets.preset_for(preset, method, settings.get(method, {}))
             model, width, variant = model or theirs.model, width or theirs.width, variant or theirs.variant
             dataset, recipe = dataset or theirs.dataset, recipe or theirs.recipe
             overrides = {**theirs.overrides, **settings.pop("recipe", {}), **overrides}

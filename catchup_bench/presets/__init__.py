@@ -1,6 +1,8 @@
 """Settings of other benchmarks for methods that this one has too, so that a number of theirs is repeated by one
 command: network, recipe and options of each method, beside the accuracy that they print."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,12 +13,16 @@ from ..system.toml_files import packaged_toml, read_toml
 
 class MethodPreset(BaseModel):
     """``set`` are options of the method, ``printed`` top-1 test accuracies in percent by the number of epochs, and
-    ``differs`` in what the method is another one here."""
+    ``differs`` in what the method is another one here.
+
+    Of a method that is put on top of another, its option ``base``, ``base`` are what differs with that one: the first
+    where none is asked for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     set: dict[str, Any] = {}
     printed: dict[int, float] = {}
     differs: str = ""
+    base: dict[str, "MethodPreset"] = {}
 
 
 class Preset(BaseModel):
@@ -50,10 +56,19 @@ def load(name: str) -> Preset:
         raise UsageError(f"preset {name}: {one_line(err)}") from None
 
 
-def preset_for(name: str, method: str) -> tuple[Preset, MethodPreset]:
-    """Return a preset and what it says of ``method``. Raises :class:`UsageError` when it says nothing of it."""
+def preset_for(
+    name: str, method: str, options: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Preset, MethodPreset]:
+    """Return a preset and what it says of ``method`` with the ``options`` that are asked for. Raises
+    :class:`UsageError` when it says nothing of it."""
     preset = load(name)
-    return preset, preset.methods[pick(f"method of preset {name}", method, preset.methods)]
+    found = preset.methods[pick(f"method of preset {name}", method, preset.methods)]
+    if not found.base:
+        return preset, found
+    base = pick(f"{method}.base of preset {name}", str(options.get("base", next(iter(found.base)))), found.base)
+    own = found.base[base]
+    differs = "; ".join(filter(None, (found.differs, own.differs)))
+    return preset, own.model_copy(update={"set": {"base": base, **found.set, **own.set}, "differs": differs})
 
 
 def reported_accuracy(preset: Preset, errors: list[float]) -> float | None:

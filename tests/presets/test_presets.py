@@ -11,12 +11,18 @@ from catchup_bench.runs.make import make_run
 
 from ..conftest import Cli, as_json
 
-ALL = [(name, method) for name in presets.available() for method in presets.load(name).methods]
+ALL = [
+    (name, method, base)
+    for name in presets.available()
+    for method, own in presets.load(name).methods.items()
+    for base in own.base or [""]
+]
 
 
-@pytest.mark.parametrize(("name", "method"), ALL)
-def test_every_setting_makes_a_run(name: str, method: str) -> None:
-    preset, of_method = preset_for(name, method)
+@pytest.mark.parametrize(("name", "method", "base"), ALL)
+def test_every_setting_makes_a_run(name: str, method: str, base: str) -> None:
+    preset, of_method = preset_for(name, method, {"base": base} if base else {})
+    assert of_method.set.get("base", "") == base and not of_method.base
     run = make_run(
         method, preset.dataset, model=preset.model, width=preset.width, variant=preset.variant,
         recipe_name=preset.recipe, overrides=preset.overrides, settings={method: of_method.set},
@@ -37,6 +43,24 @@ def test_openmixup_and_openood_are_their_protocols() -> None:
     assert (b.epochs, b.batch_size, b.weight_decay, b.nesterov, b.padding) == (100, 128, 5e-4, True, "zeros")
     assert a.look_every == 1, "the median of the last ten epochs needs a look at each"
     assert mixup.methods["cutmix"].printed[200] == 79.45 and ood.methods["regmixup"].printed[100] == 79.23
+
+
+def test_methods_on_top_of_others_have_the_settings_of_each(cli: Cli) -> None:
+    """The options of OpenMixup's and SUMix's configurations for ResNet-18."""
+    _, first = preset_for("openmixup", "decoupled")
+    assert first.set == {
+        "base": "cutmix", "official": True, "alpha": 0.2, "eta": 0.1, "power": 0.5, "mode": "less",
+    }  # fmt: skip
+    _, manifold = preset_for("openmixup", "decoupled", {"base": "manifold"})
+    assert (manifold.set["alpha"], manifold.set["power"], manifold.set["mode"]) == (0.5, 0, "more")
+    for base, (alpha, printed) in {
+        "cutmix": (0.2, 79.78), "saliencymix": (0.2, 79.91), "fmix": (0.2, 80.20), "resizemix": (1.0, 80.38),
+    }.items():  # fmt: skip
+        _, sumix = preset_for("openmixup", "sumix", {"base": base})
+        assert sumix.set["alpha"] == alpha and sumix.printed == {800: printed} and "0469ec2" in sumix.differs
+        assert sumix.set["official"] and sumix.set["gamma"] == 0.5
+    bad = cli("train", "--preset", "openmixup", "--method", "sumix", "--set", "sumix.base=gmix")
+    assert bad.exit_code == 2 and "sumix.base of preset openmixup" in bad.stderr and "resizemix" in bad.stderr
 
 
 def test_what_is_reported_is_what_they_report() -> None:
