@@ -134,6 +134,8 @@ class Column(BaseModel):
     ``relative_to`` makes it an mCE: the mean over types of corruption of 100 times the error divided by that of a
     reference. It is a row of the board, or ``published:alexnet`` for ImageNet-C. Conditions that differ in their
     severity alone are of one type.
+
+    ``source`` is the row on whose network the examples of the column were made: such columns are those of a matrix.
     """
 
     model_config = STRICT
@@ -142,6 +144,7 @@ class Column(BaseModel):
     metric: MetricName = "error"
     paper: str = ""
     relative_to: str = ""
+    source: str = ""
     setup: str = ""
     conditions: tuple[str, ...] = ()
     mean_of: tuple[str, ...] = ()
@@ -238,6 +241,8 @@ class Board(BaseModel):
                 raise ValueError(f"column {column.name!r}: a mean is of plain errors, not of relative ones")
             if column.relative_to:
                 self._check_reference(column)
+            if column.source and (column.metric != "error" or column.source not in {e.row for e in self.rows}):
+                raise ValueError(f"column {column.name!r}: source = {column.source!r} is no row, or this is no error")
         for setup in self.setups:
             if others := parse_settings(setup.set).keys() - {e.own for e in self.methods}:
                 raise ValueError(

@@ -95,21 +95,33 @@ class Deadline(NoProgress):
 
 
 def do_job(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, progress: Progress) -> float:
-    """Train and evaluate one job in this process; return the seconds it took. Raises :class:`OutOfTime` when
-    ``progress`` asks to stop."""
+    """Train and evaluate one job in this process, and train before it the runs that its suites need; return the seconds
+    it took. Raises :class:`OutOfTime` when ``progress`` asks to stop."""
     from ..evaluation.evaluate import evaluate
     from ..evaluation.evaluated_model import model_of_external, trained_model
     from ..suites import make_suites, resolve_suites
     from ..system.hardware import choose_device
     from ..training.loop import train
+    from ..training.several import train_all
 
     if progress.should_stop():
         raise OutOfTime("the time is over")
     start = time.monotonic()
     device = choose_device(workspace.device)
+    suites = resolve_suites(make_suites(job.suites, settings), job.run.dataset.name, workspace.data_dir)
     if isinstance(job.run, ExternalNetwork):
         model = model_of_external(job.run, workspace.runs, workspace.data_dir, device)
     else:
+        if needed := [run for suite in suites.values() for run in suite.runs_needed(job.run)]:
+            train_all(
+                [job.run, *needed],
+                workspace.runs,
+                device=device,
+                data_dir=workspace.data_dir,
+                progress=progress,
+                engine=workspace.engine,
+                threads=workspace.threads,
+            )
         folder = train(
             job.run,
             workspace.runs,
@@ -120,7 +132,6 @@ def do_job(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, 
             threads=workspace.threads,
         )
         model = trained_model(folder, device)
-    suites = resolve_suites(make_suites(job.suites, settings), job.run.dataset.name, workspace.data_dir)
     evaluate(
         model,
         suites,

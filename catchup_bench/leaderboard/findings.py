@@ -63,7 +63,7 @@ def sentences(t: Table) -> list[str]:
     """Return which differences are real, and where the paper's order holds; nothing when nothing was run."""
     if t.ranking is None:
         return []
-    texts = [*_against_baseline(t), *_told_apart(t, t.ranking)]
+    texts = [*_against_baseline(t), *_told_apart(t, t.ranking), *_own_gradients(t)]
     for column in t.board.columns:
         if column.paper and column.name in t.rankings:
             texts += _against_paper(t, column, t.rankings[column.name])
@@ -125,6 +125,33 @@ def _told_apart(t: Table, ranking: statistics.Ranking) -> Iterator[str]:
         least = min(abs(value[a] - value[b]) for a, b in ranking.differ)
         text += f"; the closest of them differ by {statistics.decimal(least)} points"
     yield f"{text}."
+
+
+def _own_gradients(t: Table) -> Iterator[str]:
+    """Yield, of a matrix of rows and the rows that examples were made on, which rows err less on their own."""
+    columns = [column for column in t.board.columns if column.source]
+    whole = [
+        row
+        for row in t.rows
+        if row.label in {c.source for c in columns} and {c.name for c in columns} <= set(row.values)
+    ]
+    if len(columns) < 2 or not whole:
+        return
+    masked = []
+    for row in whole:
+        error = {c.source: row.values[c.name].mean for c in columns}
+        worst = max(error, key=lambda source: (error[source], source == row.label))
+        if worst != row.label:
+            shown = [statistics.decimal(error[source]) for source in (worst, row.label)]
+            masked.append(f"{row.label} ({shown[0]} % from {worst}, {shown[1]} % from itself)")
+    if masked:
+        yield (
+            "Mean errors are higher on examples of another row than on a row's own, as where its gradient is masked: "
+            f"{'; '.join(masked)}."
+        )
+    if len(masked) < len(whole):
+        others = [row.label for row in whole if not any(text.startswith(f"{row.label} (") for text in masked)]
+        yield f"Mean errors are highest on a row's own examples for {', '.join(others)}."
 
 
 def _against_paper(t: Table, column: Column, ranking: statistics.Ranking) -> Iterator[str]:

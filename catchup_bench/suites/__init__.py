@@ -22,6 +22,7 @@ from ..engines.graph_passes import Forward
 from ..errors import UsageError, pick
 from ..plugins import complete_options, module_names, only_class
 from ..records.record import Outcome
+from ..runs.run import Run
 
 GROUPS = {"robustness": ("clean", "fgsm", "corruption", "deformation")}
 """Names that stand for several suites."""
@@ -88,6 +89,10 @@ class Suite(ABC):
         """Return roughly how many forward and backward passes the condition takes per image, to estimate the time
         left."""
         return 1
+
+    def runs_needed(self, run: Run) -> list[Run]:
+        """Return the other runs that have to be trained, in folders beside that of ``run``, before it is evaluated."""
+        return []
 
     @abstractmethod
     def run(self, context: Context, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor | ConditionResult]]:

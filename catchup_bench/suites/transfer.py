@@ -84,6 +84,9 @@ class Transfer(Suite):
         shared = {key: value for key, value in protocols[0].items() if key not in ("version", "source")}
         return {"sources": tuple(protocol["source"] for protocol in protocols), **shared}
 
+    def runs_needed(self, run: Run) -> list[Run]:
+        return [source_of(run, source) for source in self.sources if source != run.method.name]
+
     def images_digest(self, context: Context, condition: str) -> str:
         """Return the SHA-256 of the digests of the test images and of the source's weights: both make the examples."""
         _, folder = source_run(context, self.source(condition))
@@ -132,14 +135,19 @@ def targets(y: Tensor, classes: int, index: Tensor, key: str, seed: int) -> Tens
     return (y + to_device(away, y.device)) % classes
 
 
+def source_of(run: Run, source: str) -> Run:
+    """Return the run of method ``source`` that is like ``run``, which may be ``run`` itself."""
+    if source == run.method.name:
+        return run
+    return run.model_copy(update={"method": method_spec(source, run.dataset.name, {})})
+
+
 def source_run(context: Context, source: str) -> tuple[Run, Path]:
     """Return the run of method ``source`` that is like the evaluated one, and its folder. Raises :class:`UsageError`
     when there is none, or when it is not trained to its end."""
     if context.folder is None:
         raise UsageError("transfer needs a run of ours, beside which those of its sources lie; this is a checkpoint")
-    run = read_run(context.folder)
-    if source != run.method.name:
-        run = run.model_copy(update={"method": method_spec(source, run.dataset.name, {})})
+    run = source_of(read_run(context.folder), source)
     folder = context.folder.parent / run.folder
     if not RunFolder(folder).finished:
         raise UsageError(f"transfer from {source}: {folder} is not there or not finished: train it first")

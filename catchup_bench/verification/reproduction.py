@@ -25,6 +25,7 @@ from ..suites import Suite, make_suites, resolve_suites, suite_class
 from ..system.files import file_digest, read_json
 from ..system.progress import Progress
 from ..training.loop import train
+from ..training.several import train_all
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,10 @@ def evaluate_as(
     suites = make_suites(protocols, {s: suite_class(s).options_of(every) for s, every in protocols.items()})
     model = trained_model(folder, device)
     suites = resolve_suites(suites, model.dataset, data_dir)
+    if record.run is not None:
+        needed = [run for suite in suites.values() for run in suite.runs_needed(record.run)]
+        threads = DescribedRun(record.run, record.training).threads
+        train_all(needed, folder.parent, device=device, data_dir=data_dir, threads=threads)
     has = {condition for suite in suites.values() for condition in suite.conditions()}
     if lost := sorted(record.outcomes.keys() - has):
         raise VerificationFailed(f"{lost[0]} is not a condition of this version")

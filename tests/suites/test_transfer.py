@@ -1,6 +1,9 @@
 """Examples made on other runs: which runs these are, which class they aim at, and what belongs to an outcome."""
 
 import shutil
+import threading
+import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +11,25 @@ import numpy as np
 import pytest
 import torch
 
-from catchup_bench import data
-from catchup_bench.errors import UsageError
+from catchup_bench import boards, data
+from catchup_bench.boards.grid import jobs_of
+from catchup_bench.errors import OutOfTime, UsageError
 from catchup_bench.evaluation.evaluate import evaluate, evaluation_mode
 from catchup_bench.evaluation.evaluated_model import trained_model
-from catchup_bench.records.outcomes import read_outcomes
-from catchup_bench.records.record import Outcome
+from catchup_bench.jobs.job import Deadline, Workspace, do_job
+from catchup_bench.leaderboard import findings
+from catchup_bench.leaderboard.statistics import Summary, rank
+from catchup_bench.leaderboard.table import Row, Table, make_table
+from catchup_bench.records.outcomes import collect_record, read_outcomes
+from catchup_bench.records.record import Outcome, write_record
+from catchup_bench.runs.folder import RunFolder
 from catchup_bench.runs.make import make_run
 from catchup_bench.suites import Context, make_suites, suite_class
 from catchup_bench.suites.transfer import targets
+from catchup_bench.system.files import locked
+from catchup_bench.system.progress import NoProgress
 from catchup_bench.training.loop import train
+from catchup_bench.training.several import train_all
 
 CPU = torch.device("cpu")
 OPTIONS = {"eps": 16.0, "step": 4.0, "steps": 5, "images": 100}
@@ -94,3 +106,103 @@ def test_targets_are_other_classes_and_belong_to_the_images() -> None:
     rows = torch.tensor([900, 3, 77])
     assert torch.equal(targets(y[rows], 10, index[rows], "some", 0), found[rows])
     assert not torch.equal(targets(y, 10, index, "some", 1), found)
+
+
+BOARD = """
+title = "Tiny"
+question = "Whose gradient breaks whom?"
+methods = ["baseline", "inputmixup"]
+seeds = [0]
+rank = "from baseline"
+set = ['transfer.sources=["baseline","inputmixup"]', "transfer.steps=2", "transfer.images=50"]
+[[setups]]
+dataset = "digits"
+fraction = 0.1
+model = "preactresnet10"
+width = 4
+recipe = "digits"
+overrides = { epochs = 1, precision = "fp32" }
+suites = ["transfer"]
+[[columns]]
+name = "from baseline"
+source = "baseline"
+conditions = ["transfer-baseline-s2-n50"]
+[[columns]]
+name = "from inputmixup"
+source = "inputmixup"
+conditions = ["transfer-inputmixup-s2-n50"]
+"""
+
+
+def test_a_job_of_a_board_trains_the_sources_of_its_examples(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(BOARD)
+    board = boards.load(str(tmp_path / "tiny.toml"))
+    workspace = Workspace(runs=tmp_path / "runs", root=tmp_path, board="tiny", data_dir=None, device="cpu")
+    first, second = list(jobs_of(board))
+    do_job(first, board.settings, workspace, NoProgress())
+    assert {p.name for p in (tmp_path / "runs").iterdir()} == {first.run.folder, second.run.folder}
+    assert set(read_outcomes(workspace.runs / first.run.folder)) == {c for k in board.columns for c in k.conditions}
+    assert read_outcomes(workspace.runs / second.run.folder) == {}
+    weights = RunFolder(workspace.runs / second.run.folder).weights
+    trained = weights.stat().st_mtime_ns
+    do_job(second, board.settings, workspace, NoProgress())
+    assert weights.stat().st_mtime_ns == trained
+    for job in (first, second):
+        write_record(collect_record(workspace.runs / job.run.folder), workspace.results / job.path)
+    texts = findings.sentences(make_table(board, workspace.results))
+    assert any("a row's own" in text for text in texts)
+
+
+def test_a_run_that_another_process_trains_is_waited_for(tmp_path: Path) -> None:
+    overrides: dict[str, Any] = {"epochs": 1, "precision": "fp32"}
+    busy, free = (make_run(n, fraction=0.1, width=4, overrides=overrides) for n in ("baseline", "cutmix"))
+    folders = [RunFolder(tmp_path / run.folder) for run in (busy, free)]
+    folders[0].path.mkdir()
+    waiting = threading.Thread(target=train_all, args=([busy, free], tmp_path), kwargs={"device": CPU})
+    with locked(folders[0].lock):
+        waiting.start()
+        while not folders[1].finished and waiting.is_alive():
+            time.sleep(0.05)
+        assert waiting.is_alive() and not folders[0].finished
+    waiting.join(60)
+    assert folders[0].finished and not waiting.is_alive()
+
+
+def test_waiting_ends_with_the_time(tmp_path: Path) -> None:
+    run = make_run("baseline", fraction=0.1, width=4, overrides={"epochs": 1})
+    folder = RunFolder(tmp_path / run.folder)
+    folder.path.mkdir()
+    with locked(folder.lock), pytest.raises(OutOfTime):
+        train_all([run], tmp_path, device=CPU, progress=Deadline(0.0))
+
+
+def test_the_packaged_board_is_a_matrix() -> None:
+    board = boards.load("digits-transfer")
+    suite = make_suites(["transfer"], board.settings)["transfer"]
+    columns = [column for column in board.columns if column.source]
+    assert [c.source for c in columns] == [row.row for row in board.rows] == list(suite.sources)  # type: ignore[attr-defined]
+    assert [c for column in columns for c in column.conditions] == suite.conditions()
+    jobs = {job.run.digest: job.run for job in jobs_of(board)}
+    for run in jobs.values():
+        needed = suite.runs_needed(run)
+        assert len(needed) == len(columns) - 1 and {one.digest for one in needed} < jobs.keys()
+        assert all(one.seed == run.seed for one in needed)
+
+
+def test_matrices_say_whose_gradient_is_masked(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(BOARD)
+    board = boards.load(str(tmp_path / "tiny.toml"))
+    errors = {"baseline": (0.9, 0.3), "inputmixup": (0.6, 0.2)}  # on examples of either
+    rows = [
+        Row(
+            label, 1, {c.name: Summary(Fraction(str(100 * e)), None, 1) for c, e in zip(board.columns, es, strict=True)}
+        )
+        for label, es in errors.items()
+    ]
+    found = list(findings.sentences(Table(board, rows, {"from baseline": rank({})}, {})))
+    assert any("inputmixup (60.00 % from baseline, 20.00 % from itself)" in text for text in found)
+    assert any(text.endswith("own examples for baseline.") for text in found)
+    for bad in ('source = "cutmix"', 'source = "baseline"\nmetric = "accuracy"'):
+        (tmp_path / "bad.toml").write_text(BOARD.replace('source = "baseline"', bad))
+        with pytest.raises(UsageError, match="is no row, or this is no error"):
+            boards.load(str(tmp_path / "bad.toml"))
