@@ -1,6 +1,7 @@
 """What can be chosen, with its properties, for ``catchup-bench list``."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -8,7 +9,7 @@ import typer
 
 from .. import boards, presets, recipes, registry
 from ..bounds import bounded_fields
-from ..errors import UsageError
+from ..errors import BenchError, UsageError
 from ..relatives import relatives_text
 from ..system.toml_files import read_toml
 from .options import Kind
@@ -31,6 +32,7 @@ def catalog_entries(kind: Kind) -> list[dict[str, Any]]:
 def method_entries() -> list[dict[str, Any]]:
     """Return what the files of methods say, without running them; name on stderr one that cannot be read."""
     entries = []
+    costs = measured_costs()
     for name in registry.methods():
         try:
             cls = registry.method_outline(name)
@@ -45,6 +47,7 @@ def method_entries() -> list[dict[str, Any]]:
                 "paper": cls.paper,
                 "year": cls.year,
                 "passes": cls.passes,
+                "cost": costs.get(name, ""),
                 "trained on relatives of": relatives_text(cls.relatives),
                 "per dataset": {d: dict(v) for d, v in cls.defaults.items()},
                 "options": {f.name: f.default for f in fields(cls) if f.default is not MISSING},
@@ -52,6 +55,21 @@ def method_entries() -> list[dict[str, Any]]:
             }
         )
     return entries
+
+
+def measured_costs() -> dict[str, str]:
+    """Return what a training step of each method takes, relative to the baseline's, on the boards whose records lie
+    here: their costs, with the names of the boards. Files that cannot be read are left out."""
+    from ..records.costs import read_costs
+    from ..records.results_folder import cost_files, find_root
+
+    found: dict[str, list[str]] = {}
+    with suppress(BenchError):
+        for path in cost_files(find_root(None)):
+            with suppress(UsageError):
+                for name, ratio in read_costs(path).ratios.items():
+                    found.setdefault(name, []).append(f"×{ratio:.2f} ({path.parts[-3]})")
+    return {name: ", ".join(texts) for name, texts in found.items()}
 
 
 def dataset_entries() -> list[dict[str, Any]]:

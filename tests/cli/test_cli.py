@@ -204,6 +204,19 @@ def test_every_method_is_listed_with_its_paper_and_options(cli: Cli) -> None:
     assert all(e["paper"] and e["year"] > 1990 and e["level"] and e["passes"] for e in entries.values())
 
 
+def test_methods_are_listed_with_what_they_cost_on_boards_here(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not any(e["cost"] for e in as_json(cli("list", "methods", "--long", "--json")))
+    for board, text in (("a", '{"methods": {"cutmix": {"ratio": 1.25}}}'), ("b", "no JSON")):
+        folder = tmp_path / "leaderboards" / "results" / board / "setup"
+        folder.mkdir(parents=True)
+        (folder / "cost.json").write_text(text)
+    costs = {e["name"]: e["cost"] for e in as_json(cli("list", "methods", "--long", "--json"))}
+    assert costs["cutmix"] == "×1.25 (a)" and not any(text for name, text in costs.items() if name != "cutmix")
+
+
 def test_doctor_says_which_robustbench_is_there(cli: Cli) -> None:
     found = as_json(cli("doctor", "--json"))
     assert found["robustbench on disk"] in ("robustbench", "torchattacks") and found["data"]["digits"] == "embedded"
