@@ -30,6 +30,7 @@ from catchup_bench.system.files import locked
 from catchup_bench.system.progress import NoProgress
 from catchup_bench.training.loop import train
 from catchup_bench.training.several import train_all
+from catchup_bench.verification.reproduction import reproduce
 
 CPU = torch.device("cpu")
 OPTIONS = {"eps": 16.0, "step": 4.0, "steps": 5, "images": 100}
@@ -134,7 +135,7 @@ conditions = ["transfer-inputmixup-s2-n50"]
 """
 
 
-def test_a_job_of_a_board_trains_the_sources_of_its_examples(tmp_path: Path) -> None:
+def test_a_job_of_a_board_and_its_reproduction_train_the_sources_of_its_examples(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(BOARD)
     board = boards.load(str(tmp_path / "tiny.toml"))
     workspace = Workspace(runs=tmp_path / "runs", root=tmp_path, board="tiny", data_dir=None, device="cpu")
@@ -151,6 +152,11 @@ def test_a_job_of_a_board_trains_the_sources_of_its_examples(tmp_path: Path) -> 
         write_record(collect_record(workspace.runs / job.run.folder), workspace.results / job.path)
     texts = findings.sentences(make_table(board, workspace.results))
     assert any("a row's own" in text for text in texts)
+    again = reproduce(
+        workspace.results / first.path, tmp_path, tmp_path / "again", device=CPU, board=str(tmp_path / "tiny.toml")
+    )
+    assert {p.name for p in (tmp_path / "again").iterdir()} == {first.run.folder, second.run.folder}
+    assert again.weights and not any(again.differing.values())
 
 
 def test_a_run_that_another_process_trains_is_waited_for(tmp_path: Path) -> None:
