@@ -112,25 +112,16 @@ def do_job(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, 
     if isinstance(job.run, ExternalNetwork):
         model = model_of_external(job.run, workspace.runs, workspace.data_dir, device)
     else:
+        options: dict[str, Any] = {
+            "device": device,
+            "data_dir": workspace.data_dir,
+            "progress": progress,
+            "engine": workspace.engine,
+            "threads": workspace.threads,
+        }
         if needed := [run for suite in suites.values() for run in suite.runs_needed(job.run)]:
-            train_all(
-                [job.run, *needed],
-                workspace.runs,
-                device=device,
-                data_dir=workspace.data_dir,
-                progress=progress,
-                engine=workspace.engine,
-                threads=workspace.threads,
-            )
-        folder = train(
-            job.run,
-            workspace.runs,
-            device=device,
-            data_dir=workspace.data_dir,
-            progress=progress,
-            engine=workspace.engine,
-            threads=workspace.threads,
-        )
+            train_all([job.run, *needed], workspace.runs, **options)
+        folder = train(job.run, workspace.runs, **options)
         model = trained_model(folder, device)
     evaluate(
         model,
