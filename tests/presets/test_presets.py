@@ -38,7 +38,7 @@ def test_openmixup_and_openood_are_their_protocols() -> None:
     a = make_run("cutmix", mixup.dataset, recipe_name=mixup.recipe, overrides=mixup.overrides).recipe
     b = make_run("baseline", ood.dataset, recipe_name=ood.recipe).recipe
     assert (a.batch_size, a.lr, a.weight_decay, a.nesterov, a.padding, a.schedule) == (
-        100, 0.1, 1e-4, False, "reflect", "cosine",
+        100, 0.1, 1e-4, False, "reflect", "cosine-epoch",
     )  # fmt: skip
     assert (b.epochs, b.batch_size, b.weight_decay, b.nesterov, b.padding) == (100, 128, 5e-4, True, "zeros")
     assert a.look_every == 1, "the median of the last ten epochs needs a look at each"
