@@ -32,7 +32,7 @@ def catalog_entries(kind: Kind) -> list[dict[str, Any]]:
 def method_entries() -> list[dict[str, Any]]:
     """Return what the files of methods say, without running them; name on stderr one that cannot be read."""
     entries = []
-    costs = measured_costs()
+    costs = costs_by_board()
     for name in registry.methods():
         try:
             cls = registry.method_outline(name)
@@ -47,8 +47,9 @@ def method_entries() -> list[dict[str, Any]]:
                 "paper": cls.paper,
                 "year": cls.year,
                 "passes": cls.passes,
-                "cost": costs.get(name, ""),
+                "cost": span(costs.get(name, {})),
                 "trained on relatives of": relatives_text(cls.relatives),
+                "cost by board": costs.get(name, {}),
                 "per dataset": {d: dict(v) for d, v in cls.defaults.items()},
                 "options": {f.name: f.default for f in fields(cls) if f.default is not MISSING},
                 "takes": {field: allowed for field, (_, allowed) in bounded_fields(cls).items()},
@@ -57,19 +58,25 @@ def method_entries() -> list[dict[str, Any]]:
     return entries
 
 
-def measured_costs() -> dict[str, str]:
-    """Return what a training step of each method takes, relative to the baseline's, on the boards whose records lie
-    here: their costs, with the names of the boards. Files that cannot be read are left out."""
+def costs_by_board() -> dict[str, dict[str, float]]:
+    """Return, by method and board, what a training step takes relative to the baseline's, on the boards whose records
+    lie here. Files that cannot be read are left out."""
     from ..records.costs import read_costs
     from ..records.results_folder import cost_files, find_root
 
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, float]] = {}
     with suppress(BenchError):
         for path in cost_files(find_root(None)):
             with suppress(UsageError):
                 for name, ratio in read_costs(path).ratios.items():
-                    found.setdefault(name, []).append(f"×{ratio:.2f} ({path.parts[-3]})")
-    return {name: ", ".join(texts) for name, texts in found.items()}
+                    found.setdefault(name, {})[path.parts[-3]] = round(ratio, 2)
+    return found
+
+
+def span(costs: dict[str, float]) -> str:
+    """Return the least and the greatest of some costs, as ``×1.02`` or ``×1.13–1.56``."""
+    ends = dict.fromkeys(f"{ratio:.2f}" for ratio in (min(costs.values()), max(costs.values()))) if costs else ()
+    return f"×{'–'.join(ends)}" if ends else ""
 
 
 def dataset_entries() -> list[dict[str, Any]]:

@@ -129,10 +129,14 @@ def print_checks(method: str, checks: "list[Check]") -> None:
     print_grid(f"the contract of {method}", ["check", "", "seen"], rows, left=3)
 
 
+HIDDEN = ("options", "takes", "file", "source", "runs", "cost by board")
+"""Properties that only the long form of a list shows."""
+
+
 def print_catalog(entries: list[dict[str, Any]], long: bool) -> None:
     """Print names with their most important properties; with ``long`` all of them, an entry a block."""
     if not long:
-        shown = [k for k in (entries[0] if entries else {}) if k not in ("options", "takes", "file", "source", "runs")]
+        shown = [k for k in (entries[0] if entries else {}) if k not in HIDDEN]
         return print_grid("", shown, [[text_of(e[k]) for k in shown] for e in entries], left=len(shown))
     console = Console()
     for entry in entries:

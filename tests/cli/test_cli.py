@@ -209,12 +209,17 @@ def test_methods_are_listed_with_what_they_cost_on_boards_here(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert not any(e["cost"] for e in as_json(cli("list", "methods", "--long", "--json")))
-    for board, text in (("a", '{"methods": {"cutmix": {"ratio": 1.25}}}'), ("b", "no JSON")):
+    for board, text in (
+        ("a", '{"methods": {"cutmix": {"ratio": 1.25}}}'),
+        ("b", "no JSON"),
+        ("c", '{"methods": {"cutmix": {"ratio": 1.503}, "moex": {"ratio": 1.1}}}'),
+    ):
         folder = tmp_path / "leaderboards" / "results" / board / "setup"
         folder.mkdir(parents=True)
         (folder / "cost.json").write_text(text)
-    costs = {e["name"]: e["cost"] for e in as_json(cli("list", "methods", "--long", "--json"))}
-    assert costs["cutmix"] == "×1.25 (a)" and not any(text for name, text in costs.items() if name != "cutmix")
+    listed = {e["name"]: e for e in as_json(cli("list", "methods", "--long", "--json"))}
+    assert {name: e["cost"] for name, e in listed.items() if e["cost"]} == {"cutmix": "×1.25–1.50", "moex": "×1.10"}
+    assert listed["cutmix"]["cost by board"] == {"a": 1.25, "c": 1.5}
 
 
 def test_doctor_says_which_robustbench_is_there(cli: Cli) -> None:
