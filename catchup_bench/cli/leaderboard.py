@@ -14,8 +14,8 @@ from .options import DataDir, Device, Engine, Json, Root, Runs, Threads, Workers
 if TYPE_CHECKING:
     import torch
 
+    from ..jobs.job import BoardWork, Workspace
     from ..jobs.ray_cluster import Cluster
-    from ..jobs.run_board import BoardWork
     from ..jobs.slurm import Slurm
     from ..suites import Suite
     from ..verification.reproduction import Reproduction
@@ -114,14 +114,14 @@ def leaderboard_run(
     until = time.time() + selection.seconds(time_budget) if time_budget else None
     root_folder = find_root(root)
     chosen = boards.load(board, recipe)
-    workspace = Workspace(runs, root_folder, chosen.name, data_dir, where.type, chosen_engine, threads)
+    workspace = Workspace(runs, root_folder, data_dir, where.type, chosen_engine, threads)
     selected = selection.parse(chosen, [*only, *more], share)
     work = find_work(chosen, workspace, selected, retry_failed=retry_failed)
     if print_:
         return show_commands(board, recipe, work, as_json)
     if dry_run:
-        return show_estimate(work, where, as_json)
-    run_and_show(work, side_by_side, until, as_json, cluster, device, slurm)
+        return show_estimate(work, workspace, where, as_json)
+    run_and_show(work, workspace, side_by_side, until, as_json, cluster, device, slurm)
 
 
 def demo(
@@ -140,11 +140,11 @@ def demo(
     from ..system.hardware import choose_device
 
     side_by_side = parse_workers(workers)
-    board = boards.load(boards.DEMO)
-    work = find_work(board, Workspace(runs, runs, board.name, None, "cpu"))
+    workspace = Workspace(runs, runs, None, "cpu")
+    work = find_work(boards.load(boards.DEMO), workspace)
     if dry_run:
-        return show_estimate(work, choose_device("cpu"), as_json)
-    run_and_show(work, side_by_side, None, as_json)
+        return show_estimate(work, workspace, choose_device("cpu"), as_json)
+    run_and_show(work, workspace, side_by_side, None, as_json)
 
 
 def show_commands(board: str, recipe: str | None, work: "BoardWork", as_json: bool) -> None:
@@ -155,16 +155,17 @@ def show_commands(board: str, recipe: str | None, work: "BoardWork", as_json: bo
     show(commands) if as_json else typer.echo("".join(f"{line}\n" for line in commands), nl=False)
 
 
-def show_estimate(work: "BoardWork", device: "torch.device", as_json: bool) -> None:
+def show_estimate(work: "BoardWork", workspace: "Workspace", device: "torch.device", as_json: bool) -> None:
     from ..jobs.estimate import look_ahead
     from .tables import print_estimate
 
-    estimate = look_ahead(work.board, work.workspace, work.todo, device)
+    estimate = look_ahead(work, workspace, device)
     show(estimate) if as_json else print_estimate(estimate)
 
 
 def run_and_show(
     work: "BoardWork",
+    workspace: "Workspace",
     workers: int | Literal["auto"] | None,
     until: float | None,
     as_json: bool,
@@ -183,7 +184,7 @@ def run_and_show(
         executor: Executor = LocalExecutor(workers) if connected is None else RayExecutor(connected)
         if slurm is not None:
             executor = SlurmExecutor(slurm)
-        result = run_board(work, executor, bar, until)
+        result = run_board(work, workspace, executor, bar, until)
     if as_json:
         show(tables.table_json(result.table) | {"left": [str(job.path) for job in result.left]})
     else:

@@ -1,15 +1,14 @@
 """The cost of a board's methods, measured once they have been run."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from ..boards import Board, Setup
-from ..boards.grid import Job
+from ..boards import Setup
 from ..records.costs import read_costs
 from ..records.results_folder import cost_file
 from ..runs.run import ExternalNetwork, Run
 from ..system.files import write_json
-from .job import Workspace
+from .job import BoardWork, Workspace
 
 
 def measure_cost(setup: Setup, runs: dict[str, Run], workspace: Workspace) -> dict[str, Any]:
@@ -39,19 +38,17 @@ def threads_of(run: Run | ExternalNetwork) -> int:
 
 
 def measure_costs(
-    board: Board,
-    jobs: Iterable[Job],
+    work: BoardWork,
     workspace: Workspace,
     tell: Callable[[str], None],
     measured: Callable[[Setup, dict[str, Run], Workspace], dict[str, Any]] = measure_cost,
 ) -> None:
-    """Measure the cost of the methods of a setup that have been run, unless all of them are measured; ``jobs`` are all
-    of the board's."""
-    done = [job for job in jobs if (workspace.results / job.path).exists()]
-    for setup in board.setups:
+    """Measure the cost of the methods of a setup that have been run, unless all of them are measured by now."""
+    done = [job for job in work.jobs if (work.results / job.path).exists()]
+    for setup in work.board.setups:
         mine = [(j.label, j.run) for j in done if j.setup == setup.name]
-        runs = {label: run for label, run in mine if isinstance(run, Run) and run.seed == board.seeds[0]}
-        path = cost_file(workspace.results, setup.name)
+        runs = {label: run for label, run in mine if isinstance(run, Run) and run.seed == work.board.seeds[0]}
+        path = cost_file(work.results, setup.name)
         if "baseline" not in runs or runs.keys() <= read_costs(path).methods.keys():
             continue
         tell(f"measuring the cost of {len(runs)} methods, interleaved")

@@ -11,19 +11,16 @@ import torch
 from pydantic import ValidationError
 
 from .. import data, data_sources
-from ..boards import Board
 from ..boards.grid import Job
 from ..errors import UsageError
 from ..records import facts
-from ..records.costs import read_costs
-from ..records.results_folder import cost_file
 from ..runs.folder import read_run
 from ..runs.run import Run
 from ..speed import cost
 from ..suites import make_suites, resolve_suites
 from ..system.files import read_json
 from ..system.provenance import device_name
-from .job import Workspace
+from .job import BoardWork, Workspace
 
 BATCH = 32
 """Images of the measured step at most: a batch of the recipe may not fit the machine that makes the estimate."""
@@ -33,7 +30,7 @@ Times = Mapping[tuple[str, int], Mapping[str, float]]
 """Network and image size → method → seconds of training per image."""
 
 
-def look_ahead(board: Board, workspace: Workspace, todo: Sequence[Job], device: torch.device) -> dict[str, Any]:
+def look_ahead(work: BoardWork, workspace: Workspace, device: torch.device) -> dict[str, Any]:
     """Estimate, per setup: missing jobs, data, seconds of a baseline step per image, hours for all of its jobs.
 
     The hours are those of one process. A method takes as long as its finished runs of that network on this machine did;
@@ -44,8 +41,8 @@ def look_ahead(board: Board, workspace: Workspace, todo: Sequence[Job], device: 
     setups = []
     finished = times_of_finished_runs(workspace.runs, device_name(device))
     measured: dict[tuple[str, int], float] = {}
-    for setup in board.setups:
-        jobs = [job for job in todo if job.setup == setup.name]
+    for setup in work.board.setups:
+        jobs = [job for job in work.todo if job.setup == setup.name]
         runs = [job.run for job in jobs if isinstance(job.run, Run)]
         if not runs:
             continue
@@ -56,17 +53,17 @@ def look_ahead(board: Board, workspace: Workspace, todo: Sequence[Job], device: 
         if network not in measured:
             measured[network] = known.get("baseline") or seconds_per_image(runs[0], entry, device)
         per_image = measured[network]
-        suites = resolve_suites(make_suites(setup.suites, board.settings), setup.dataset, workspace.data_dir).values()
-        conditions = sum(len(suite.conditions()) for suite in suites)
+        suites = make_suites(setup.suites, work.board.settings)
+        suites = resolve_suites(suites, setup.dataset, workspace.data_dir)
+        conditions = sum(len(suite.conditions()) for suite in suites.values())
         counts = source.get("images", {})
-        costs = read_costs(cost_file(workspace.results, setup.name)).ratios
         hours = None
         if counts:
             seconds = len(jobs) * conditions * counts["test"] * per_image / 3
             for job in jobs:
                 if isinstance(job.run, Run):
                     images = counts["train"] * job.run.dataset.fraction * job.run.recipe.epochs
-                    step = known.get(job.run.method.name) or per_image * costs.get(job.label, 1)
+                    step = known.get(job.run.method.name) or per_image * work.costs[setup.name].get(job.label, 1)
                     seconds += images * step
             hours = seconds / 3600
         setups.append(
@@ -83,7 +80,7 @@ def look_ahead(board: Board, workspace: Workspace, todo: Sequence[Job], device: 
                 "hours": hours,
             }
         )
-    return {"board": board.title, "missing": [str(job.path) for job in todo], "setups": setups}
+    return {"board": work.board.title, "missing": [str(job.path) for job in work.todo], "setups": setups}
 
 
 def times_of_finished_runs(folder: Path, device: str) -> Times:

@@ -30,16 +30,25 @@ class Workspace:
 
     runs: Path
     root: Path
-    board: str
     data_dir: Path | None
     device: str
     engine: str = "auto"
     threads: int | None = None
     """CPU threads of a run; by default as :func:`catchup_bench.system.threads.choose_threads` says."""
 
-    @property
-    def results(self) -> Path:
-        return board_folder(self.root, self.board)
+
+@dataclass(frozen=True)
+class BoardWork:
+    """What is to be done for a board: of all its ``jobs`` those ``todo``, and those that failed before and are not
+    tried again. ``results`` is the folder of its records; ``costs`` are those measured before, relative to the
+    baseline's, by setup and label."""
+
+    board: Board
+    results: Path
+    jobs: list[Job]
+    todo: list[Job]
+    failed: list[Job]
+    costs: dict[str, dict[str, float]]
 
 
 class BoardProgress(Protocol):
@@ -67,12 +76,13 @@ def missing_jobs(board: Board, workspace: Workspace, jobs: Iterable[Job]) -> lis
         return suites[job.setup]
 
     def is_missing(job: Job) -> bool:
-        path = workspace.results / job.path
+        path = results / job.path
         if not path.exists():
             return True
         record = read_record(path)
         return job_digest(record) != job.run.digest or any(lacking(record.outcomes, suites_of(job)).values())
 
+    results = board_folder(workspace.root, board.name)
     suites: dict[str, dict[str, Suite]] = {}
     return [job for job in jobs if is_missing(job)]
 
@@ -135,37 +145,33 @@ def do_job(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, 
     return time.monotonic() - start
 
 
-def job_failure_file(workspace: Workspace, job: Job) -> Path:
-    """Return the file beside the job's record that says that its training failed, as
-    :func:`catchup_bench.training.loop.fail` writes it."""
-    return failure_file(workspace.results / job.path)
-
-
-def has_failed(workspace: Workspace, job: Job) -> bool:
-    path = job_failure_file(workspace, job)
+def has_failed(results: Path, job: Job) -> bool:
+    """Return whether the folder ``results`` of the job's board says that its training failed."""
+    path = failure_file(results / job.path)
     failure = read_json(path, "failure") if path.exists() else None
     return isinstance(failure, dict) and failure.get("digest") == job.run.digest
 
 
 @dataclass
 class Ledger:
-    """What became of a board's jobs, kept by whoever has them done: records are written as they come."""
+    """What became of a board's jobs, kept by whoever has them done: records are written as they come, into the folder
+    ``results``."""
 
-    workspace: Workspace
+    results: Path
     progress: BoardProgress
     left: list[Job] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
     def finished(self, job: Job, record: Record, seconds: float) -> None:
-        write_record(record, self.workspace.results / job.path)
-        job_failure_file(self.workspace, job).unlink(missing_ok=True)
+        write_record(record, self.results / job.path)
+        failure_file(self.results / job.path).unlink(missing_ok=True)
         self.progress.finished(job, seconds)
 
     def fail(self, job: Job, what: str, failure: dict[str, Any] | None) -> None:
         """Note that a job failed; ``failure`` is what the run's folder says of a training that failed."""
         self.failed.append(f"{job.label} seed {job.run.seed}: {what}")
         if failure is not None:
-            write_json(job_failure_file(self.workspace, job), {"digest": job.run.digest, **failure})
+            write_json(failure_file(self.results / job.path), {"digest": job.run.digest, **failure})
 
     def close(self) -> list[Job]:
         """Return the jobs for which there was no time. Raises :class:`RunFailed` when one failed."""

@@ -16,6 +16,7 @@ from ..boards import Board
 from ..boards.grid import Job
 from ..errors import BenchError, OutOfTime, UsageError
 from ..records.outcomes import collect_record
+from ..records.results_folder import board_folder
 from ..runs.folder import RunFolder
 from ..runs.run import Run
 from ..system.signals import Stopped, sigint_held, stoppable
@@ -61,10 +62,10 @@ def run_locally(
     does one after the other in this process. Raises :class:`RunFailed` after all others are done when a job fails.
     """
     progress.start(len(todo))
-    ledger = Ledger(workspace, progress)
+    ledger = Ledger(board_folder(workspace.root, board.name), progress)
     if workers == 0:
         for number, job in enumerate(todo, 1):
-            _settle(ledger, job, partial(do_job, job, board.settings, workspace, Deadline(until)))
+            _settle(ledger, workspace, job, partial(do_job, job, board.settings, workspace, Deadline(until)))
             progress.advance(number)
     elif todo:
         from ..system.hardware import cores
@@ -74,7 +75,7 @@ def run_locally(
             try:
                 with sigint_held():
                     futures = {pool.submit(work, job, board.settings, workspace, until): job for job in todo}
-                _gather(futures, ledger)
+                _gather(futures, ledger, workspace)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 stop_workers()
@@ -132,29 +133,29 @@ def stop_workers(seconds: float = 30.0) -> None:
         worker.kill()
 
 
-def _gather(futures: dict[Future[float], Job], ledger: Ledger) -> None:
+def _gather(futures: dict[Future[float], Job], ledger: Ledger, workspace: Workspace) -> None:
     """Write each record as its job ends, and report how far the others are."""
-    pending, done_share, runs = set(futures), 0, ledger.workspace.runs
+    pending, done_share = set(futures), 0
     while pending:
         done, pending = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
         for future in done:
-            _settle(ledger, futures[future], future.result)
+            _settle(ledger, workspace, futures[future], future.result)
         done_share += len(done)
-        shares = {futures[f].name: share_done(runs, futures[f]) for f in pending}
+        shares = {futures[f].name: share_done(workspace.runs, futures[f]) for f in pending}
         ledger.progress.running({name: (doing(share), share) for name, share in shares.items() if share})
         ledger.progress.advance(done_share + sum(shares.values()))
 
 
-def _settle(ledger: Ledger, job: Job, result: Callable[[], float]) -> None:
+def _settle(ledger: Ledger, workspace: Workspace, job: Job, result: Callable[[], float]) -> None:
     """Write down what became of ``job``, whose seconds, or error, ``result`` gives."""
     try:
         seconds = result()
     except OutOfTime:
         ledger.left.append(job)
     except (BenchError, BrokenProcessPool, OSError) as err:
-        ledger.fail(job, str(err), training_failure(ledger.workspace, job))
+        ledger.fail(job, str(err), training_failure(workspace, job))
     else:
-        ledger.finished(job, collect_record(ledger.workspace.runs / job.run.folder), seconds)
+        ledger.finished(job, collect_record(workspace.runs / job.run.folder), seconds)
 
 
 TRAINING = 0.9

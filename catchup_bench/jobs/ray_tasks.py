@@ -16,6 +16,7 @@ from ..boards import Board, Setup
 from ..boards.grid import Job
 from ..errors import BenchError, OutOfTime, RunFailed
 from ..records.outcomes import collect_record
+from ..records.results_folder import board_folder
 from ..runs.run import Run
 from .costs import measure_cost
 from .job import BoardProgress, Deadline, Ledger, Workspace, do_job, training_failure
@@ -98,7 +99,7 @@ def run_on_ray(
     import ray
 
     progress.start(len(todo))
-    ledger = Ledger(workspace, progress)
+    ledger = Ledger(board_folder(workspace.root, board.name), progress)
     if not todo:
         return ledger.close()
     if missing := unmet(cluster, ray.nodes()):

@@ -80,5 +80,5 @@ def settle(ledger: Ledger, job: Job, result: TaskResult) -> None:
     elif result.problem:
         ledger.fail(job, result.problem, result.failure)
     else:
-        record = parse_record(json.loads(result.record), ledger.workspace.results / job.path)
+        record = parse_record(json.loads(result.record), ledger.results / job.path)
         ledger.finished(job, record, result.seconds)

@@ -23,6 +23,7 @@ from ..boards import Board, Setup
 from ..boards.grid import Job
 from ..errors import BenchError, OutOfTime, RunFailed, UsageError
 from ..records.outcomes import collect_record
+from ..records.results_folder import board_folder
 from ..runs.folder import RunFolder
 from ..runs.run import Run
 from ..system.files import read_json, write_json
@@ -237,13 +238,13 @@ def run_on_slurm(
     """Run jobs as :func:`.local.run_locally` does, as jobs of Slurm. One that is lost is submitted again, as long as it
     gets further, and :data:`TRIES` times where it does not."""
     progress.start(len(todo))
-    ledger = Ledger(workspace, progress)
+    ledger = Ledger(board_folder(workspace.root, board.name), progress)
     if not todo:
         return ledger.close()
     folder = workspace.runs.absolute() / "slurm"
     existed = folder.exists()  # then jobs of other boards may have their files there
     waiting = queue or SubmititQueue(slurm, folder)
-    submitted = Submitted(folder / f"{workspace.board}.json")
+    submitted = Submitted(folder / f"{board.name}.json")
     remote, environment = remote_workspace(workspace, slurm), WorkerEnvironment()
 
     def submit(job: Job) -> Handle:

@@ -19,6 +19,7 @@ from catchup_bench.leaderboard.markdown import board_page
 from catchup_bench.leaderboard.table import make_table
 from catchup_bench.records.outcomes import collect_record
 from catchup_bench.records.record import write_record
+from catchup_bench.records.results_folder import board_folder
 from tests.support import layouts
 
 TABLES = [f"table{n}" for n in range(1, 14)]
@@ -93,13 +94,13 @@ def test_a_table_runs_from_its_board_to_its_page(
 ) -> None:
     monkeypatch.setenv("CATCHUP_BENCH_WORKERS", "0")
     board = miniature(name)
-    place = Workspace(tmp_path / "runs", tmp_path, name, data_dir, "cpu")
-    todo = missing_jobs(board, place, jobs_of(board))
+    place = Workspace(tmp_path / "runs", tmp_path, data_dir, "cpu")
+    todo, results = missing_jobs(board, place, jobs_of(board)), board_folder(tmp_path, board.name)
     assert len(todo) == len(board.methods) * len(board.setups)
     for job in todo:
         work(job, board.settings, place, None)
-        write_record(collect_record(place.runs / job.run.folder), place.results / job.path)
-    made = make_table(board, place.results)
+        write_record(collect_record(place.runs / job.run.folder), results / job.path)
+    made = make_table(board, results)
     page = board_page(name, made)
     published = {"mCE", "mCE, generated"}  # without the published arrays and frost pictures
     assert all(set(row.values) == {c.name for c in board.columns} - published for row in made.rows)

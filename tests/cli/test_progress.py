@@ -46,13 +46,13 @@ def test_a_board_on_this_machine_says_what_its_jobs_do() -> None:
 def test_sizes_are_images_times_cost(tmp_path: Any) -> None:
     from catchup_bench.jobs.job import Workspace
     from catchup_bench.jobs.run_board import find_work, job_sizes
-    from catchup_bench.records.results_folder import cost_file
+    from catchup_bench.records.results_folder import board_folder, cost_file
     from catchup_bench.system.files import write_json
 
     board = boards.load("demo")
-    workspace = Workspace(tmp_path, tmp_path, board.name, None, "cpu")
+    workspace = Workspace(tmp_path, tmp_path, None, "cpu")
     setup = board.setups[0].name
-    write_json(cost_file(workspace.results, setup), {"methods": {"catchup": {"ratio": 1.5}}})
+    write_json(cost_file(board_folder(tmp_path, board.name), setup), {"methods": {"catchup": {"ratio": 1.5}}})
     sizes = job_sizes(find_work(board, workspace))
     baseline = sizes[f"{setup} baseline seed 0"]
     assert sizes[f"{setup} catchup seed 0"] == pytest.approx(1.5 * baseline) and baseline > 0

@@ -301,7 +301,7 @@ def test_a_board_trains_and_evaluates_with_its_engine(trained_run: Path, tmp_pat
     run = of_here if trained == "here" else of_elsewhere
     job = Job(run=run, setup="some", label="catchup", suites=("clean",))
     with pytest.raises(UsageError, match="--engine graphs captures CUDA graphs, and this is a CPU"):
-        do_job(job, {}, Workspace(tmp_path, tmp_path, "some", tmp_path, "cpu", "graphs"), Deadline(None))
+        do_job(job, {}, Workspace(tmp_path, tmp_path, tmp_path, "cpu", "graphs"), Deadline(None))
     assert not list(tmp_path.rglob("outcomes"))
 
 

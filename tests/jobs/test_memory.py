@@ -56,7 +56,7 @@ def test_as_many_runs_as_fit() -> None:
 
 def test_workers_are_counted(tmp_path: Path) -> None:
     todo = list(jobs_of(boards.load("digits")))[:3]
-    cpu, cuda = (Workspace(tmp_path, tmp_path, "digits", None, kind) for kind in ("cpu", "cuda"))
+    cpu, cuda = (Workspace(tmp_path, tmp_path, None, kind) for kind in ("cpu", "cuda"))
     assert [local.count_workers(n, cpu, todo, 6) for n in (None, "auto", 4)] == [6, 6, 4]
     for free, fitting in ((GIB // 2, 1), (80 * GIB, 6)):
         workers = [local.count_workers(n, cuda, todo, 6, partial(int, free)) for n in (None, "auto", 4)]

@@ -28,6 +28,7 @@ from catchup_bench.jobs.ray_tasks import (
     run_on_ray,
     run_task,
 )
+from catchup_bench.records.results_folder import board_folder
 from catchup_bench.system.files import locked
 from tests.cli.test_cli import TINY
 from tests.conftest import Cli
@@ -76,7 +77,7 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> boards.Board:
 
 
 def place(folder: Path) -> Workspace:
-    return Workspace(folder / "runs", folder, "tiny", None, "cpu")
+    return Workspace(folder / "runs", folder, None, "cpu")
 
 
 class Quiet:
@@ -185,8 +186,9 @@ def test_a_killed_nodes_runs_are_done_elsewhere_and_the_records_are_the_local_on
     assert {gpu for _, gpu in epochs} == {"0"}
     assert missing_jobs(grid, away, todo) == []
     run_locally(grid, home, todo, workers=2, progress=Quiet())
+    there, here = (board_folder(workspace.root, grid.name) for workspace in (away, home))
     for job in todo:
-        assert lasting(away.results / job.path) == lasting(home.results / job.path)
+        assert lasting(there / job.path) == lasting(here / job.path)
 
 
 def noted() -> list[list[str]]:
@@ -304,7 +306,7 @@ def perform(job: Job, where: Workspace, until: float | None = None, **home: Any)
 def test_a_task_answers_with_its_record(grid: boards.Board, tmp_path: Path) -> None:
     job, here = next(jobs_of(grid)), place(tmp_path)
     answer, desk = perform(job, here)
-    ledger = Ledger(here, Quiet())
+    ledger = Ledger(board_folder(here.root, grid.name), Quiet())
     ray_tasks.settle(ledger, job, answer)
     assert ledger.close() == [] and missing_jobs(grid, here, [job]) == []
     assert desk.rows[0] == (job.name, 0.0) and 0 < desk.rows[-1][1] <= 0.9
@@ -312,7 +314,7 @@ def test_a_task_answers_with_its_record(grid: boards.Board, tmp_path: Path) -> N
 
 def test_time_that_is_over_leaves_the_run(grid: boards.Board, tmp_path: Path) -> None:
     job, here = next(jobs_of(grid)), place(tmp_path)
-    ledger = Ledger(here, Quiet())
+    ledger = Ledger(board_folder(here.root, grid.name), Quiet())
     ray_tasks.settle(ledger, job, perform(job, here, until=1.0)[0])
     assert ledger.close() == [job] and not here.runs.exists()
 
@@ -320,9 +322,9 @@ def test_time_that_is_over_leaves_the_run(grid: boards.Board, tmp_path: Path) ->
 def test_a_failed_training_is_told_beside_the_record(grid: boards.Board, tmp_path: Path) -> None:
     setup = grid.setups[0].model_copy(update={"overrides": {"epochs": 1, "lr": 1e18, "precision": "fp32"}})
     job, here = next(jobs_of(grid.model_copy(update={"setups": (setup,)}))), place(tmp_path)
-    ledger = Ledger(here, Quiet())
+    ledger = Ledger(board_folder(here.root, grid.name), Quiet())
     ray_tasks.settle(ledger, job, perform(job, here)[0])
-    assert has_failed(here, job)
+    assert has_failed(ledger.results, job)
     with pytest.raises(RunFailed, match="no longer finite"):
         ledger.close()
 

@@ -61,7 +61,7 @@ def test_cost_is_of_the_engine_that_trains_and_says_which() -> None:
 
 def test_a_board_measures_cost_with_its_engine(tmp_path: Path) -> None:
     """Which a CPU has not."""
-    workspace = Workspace(tmp_path, tmp_path, "digits", None, "cpu", "graphs", threads=1)
+    workspace = Workspace(tmp_path, tmp_path, None, "cpu", "graphs", threads=1)
     with pytest.raises(UsageError, match="--engine graphs captures CUDA graphs, and this is a CPU"):
         measure_cost(boards.load("digits").setups[0], {"baseline": make_run("baseline", width=4)}, workspace)
 
