@@ -13,7 +13,7 @@ from ..records.record import Record, read_record
 from ..records.results_folder import (
     cost_file,
     failures_of_board,
-    kept_level,
+    read_marks,
     record_location,
     record_of_failure,
     records_of_board,
@@ -53,7 +53,7 @@ def read_results(board: Board, folder: Path) -> Results:
         if expected.get(below) == job_digest(record):
             location = record_location(folder, path)
             records.setdefault(location.label, {}).setdefault(location.setup, {})[record.source.seed] = record
-            levels[below] = kept_level(path)
+            levels[below] = read_marks(path).level
     costs, failed = first_costs(board, folder), count_failures(expected, folder)
     return Results(records, levels, costs, failed, relatives_in(board, jobs))
 

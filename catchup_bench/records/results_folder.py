@@ -5,17 +5,16 @@ that ``verified-seed<k>.json``, how far it was verified, maintainers' signed sta
 ``failed-seed<k>.json``, that its training failed; and ``<setup>/cost.json``, the cost of the methods.
 """
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import NothingSelected, UsageError
 from ..system.files import PART, file_digest, read_json
 from ..system.text import printable
-from .verifiers import maintainers_of, problems_of_statements
+from .verifiers import read_statements
 
 VERIFIED, FAILED = "verified-", "failed-"
 """Prefixes of what lies beside a record, before the record's name."""
@@ -122,39 +121,33 @@ def leaderboards_of(record: Path) -> Path:
     return record.parents[4] if len(record.parents) > 4 else record.parent
 
 
-def read_mark(record: Path) -> dict[str, Any]:
-    """Return what ``verify --keep`` wrote beside ``record``; empty where it wrote nothing."""
-    path = mark_file(record)
-    mark = read_json(path, "verification") if path.exists() else {}
-    return mark if isinstance(mark, dict) else {}
+class Marks(NamedTuple):
+    """What the files beside a record say of its verification: its ``level``, which is 2 when ``verify --keep`` marked
+    it as its bytes are now, 3 and 4 when one or several maintainers signed that they trained it again, else 1; and as
+    ``problems``, which of them are of other bytes than it has now, or say a level that only a statement gives."""
+
+    level: int
+    problems: list[str]
 
 
-def kept_level(record: Path) -> int:
-    """Return the level of verification of ``record``: 2 when ``verify --keep`` marked it as its bytes are now, 3 and 4
-    when one or several maintainers signed that they trained it again, else 1."""
-    if signed := maintainers_of(record, leaderboards_of(record)):
-        return min(2 + len(signed), 4)
-    mark = read_mark(record)
-    same = mark.get("record_sha256") == hashlib.sha256(record.read_bytes()).hexdigest() if mark else False
-    return 2 if same and mark.get("level") == 2 else 1
-
-
-def changed_since_marked(record: Path) -> list[str]:
-    """Return what is wrong with the marks beside ``record``: they are of other bytes than it has now, or say a level
-    that only a signed statement gives; empty when nothing is."""
-    path, problems = mark_file(record), list(problems_of_statements(record, leaderboards_of(record)))
-    if not path.exists():
-        return problems
-    mark = read_mark(record)
-    if mark.get("record_sha256") != file_digest(record):
-        problems.append(
-            f"it was changed after {path.name} was written: verify it with --run FOLDER --keep, or delete that file"
-        )
-    elif type(level := mark.get("level")) is not int or level not in (1, 2):
-        problems.append(
-            f"{path.name} says level {printable(level)}: levels above 2 come from maintainers' signed statements"
-        )
-    return problems
+def read_marks(record: Path) -> Marks:
+    """Read the mark of ``verify --keep`` and the signed statements beside ``record``."""
+    signed, problems = read_statements(record, leaderboards_of(record))
+    path, kept = mark_file(record), 1
+    if path.exists():
+        mark = read_json(path, "verification")
+        mark = mark if isinstance(mark, dict) else {}
+        if mark.get("record_sha256") != file_digest(record):
+            problems.append(
+                f"it was changed after {path.name} was written: verify it with --run FOLDER --keep, or delete that file"
+            )
+        elif type(level := mark.get("level")) is not int or level not in (1, 2):
+            problems.append(
+                f"{path.name} says level {printable(level)}: levels above 2 come from maintainers' signed statements"
+            )
+        else:
+            kept = level
+    return Marks(min(2 + len(signed), 4) if signed else kept, problems)
 
 
 def strays(root: Path) -> Iterator[tuple[Path, str]]:

@@ -6,7 +6,6 @@ A statement is ``verified-seed<k>.<name>.json`` beside the record, its signature
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -132,25 +131,14 @@ def ssh_keygen(action: str, *words: str, content: bytes | None = None) -> subpro
         raise UsageError(f"ssh-keygen -Y {action} did not end in a minute") from None
 
 
-def problems_of_statements(record: Path, leaderboards: Path) -> Iterator[str]:
-    """Yield what is wrong with the statements beside ``record``."""
-    if paths := statements_of(record):
-        verifiers = read_verifiers(leaderboards)
-        for path in paths:
-            try:
-                check_statement(path, record, verifiers)
-            except UsageError as err:
-                yield str(err)
-
-
-def maintainers_of(record: Path, leaderboards: Path) -> set[str]:
-    """Return the maintainers with a valid statement on ``record``."""
-    names = set()
+def read_statements(record: Path, leaderboards: Path) -> tuple[set[str], list[str]]:
+    """Return the maintainers with a valid statement on ``record``, and what is wrong with the other statements."""
+    names, problems = set[str](), list[str]()
     if paths := statements_of(record):
         verifiers = read_verifiers(leaderboards)
         for path in paths:
             try:
                 names.add(check_statement(path, record, verifiers))
-            except UsageError:
-                continue
-    return names
+            except UsageError as err:
+                problems.append(str(err))
+    return names, problems

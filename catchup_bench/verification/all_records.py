@@ -7,12 +7,11 @@ import torch
 
 from ..errors import BenchError
 from ..records.costs import read_costs
-from ..records.record import Record, parse_record, read_record
-from ..records.results_folder import changed_since_marked, cost_files, kept_level, record_files, results_folder, strays
+from ..records.record import Record, read_record
+from ..records.results_folder import cost_files, read_marks, record_files, results_folder, strays
 from ..runs.folder import RunFolder
-from ..system.files import read_json
 from .on_board import BoardGrid, shared_weights, unlike_others
-from .record import Verdict, contradictions, keep_level, verify_record
+from .record import Verdict, examine, keep_level, verify_record
 
 
 def find_problems(
@@ -42,13 +41,11 @@ def find_problems(
         setups: dict[Path, dict[Path, Record]] = {}
         for path in paths:
             try:
-                record = parse_record(read_json(path, "record"), path)
-                marked = changed_since_marked(path) if marks else []
+                record, texts = examine(path, grid, path.relative_to(folder / name), marks)
             except BenchError as err:
                 yield path, str(err)
                 continue
-            yield from ((path, text) for text in [*record.problems(), *contradictions(record), *marked])
-            yield from ((path, text) for text in grid.problems(record, path.relative_to(folder / name)))
+            yield from ((path, text) for text in texts)
             setups.setdefault(path.parent.parent, {})[path] = record
         for every in setups.values():
             yield from unlike_others(every)
@@ -70,7 +67,7 @@ def reevaluate_all(
     """
     for path in record_files(root):
         folder = RunFolder(runs / read_record(path).source.folder)
-        if kept_level(path) < 2 and (folder.finished or folder.external.exists()):
+        if read_marks(path).level < 2 and (folder.finished or folder.external.exists()):
             verdict = verify_record(path, folder.path, device, data_dir)
             if keep:
                 keep_level(path, verdict)

@@ -13,7 +13,7 @@ from ..evaluation.evaluate import evaluate
 from ..evaluation.evaluated_model import EvaluatedModel, model_of_external, trained_model
 from ..records.outcomes import training_facts
 from ..records.record import Outcome, Record, parse_record
-from ..records.results_folder import changed_since_marked, mark_file
+from ..records.results_folder import mark_file, read_marks
 from ..runs.checkpoint import read_card
 from ..runs.folder import RunFolder, read_run
 from ..runs.run import parse_run
@@ -45,11 +45,9 @@ def verify_record(path: Path, run_folder: Path | None, device: torch.device, dat
 
     Raises :class:`VerificationFailed` naming what does not fit.
     """
-    record = parse_record(read_json(path, "record"), path)
-    marked = changed_since_marked(path) if run_folder is None else []
     grid, place = board_of(path)
-    on_board = [] if grid is None else grid.problems(record, place)
-    if problems := [*record.problems(), *contradictions(record), *on_board, *marked]:
+    record, problems = examine(path, grid, place, marks=run_folder is None)
+    if problems:
         raise VerificationFailed(f"{path}: {problems[0]}")
     if run_folder is None:
         return Verdict(1, len(record.outcomes), {})
@@ -57,11 +55,24 @@ def verify_record(path: Path, run_folder: Path | None, device: torch.device, dat
     if record.loaded is None:
         if (digest := read_run(run_folder).digest) != record.digest:  # or the folder would choose which method is run
             raise VerificationFailed(f"{path} is of run {record.digest}; {run_folder} is run {digest}")
-        check_weights(record, path, RunFolder(run_folder), data_dir)
+        check_weights(record, path, RunFolder(run_folder))
+    check_images(record, path, data_dir)
+    if record.loaded is None:
         return reevaluate(record, path, trained_model(run_folder, device), device, data_dir, asked)
     with tempfile.TemporaryDirectory() as folder:
         model = model_of_external(record.loaded, Path(folder), data_dir, device)
         return reevaluate(record, path, model, device, data_dir, asked)
+
+
+def examine(path: Path, grid: BoardGrid | None, place: Path, marks: bool = True) -> tuple[Record, list[str]]:
+    """Return the record at ``path``, and what does not fit: in itself, at ``place`` on the board of ``grid``, and in
+    the ``marks`` of verification beside it. It reaches level 1 when all of it fits. Raises :class:`UsageError` for a
+    file that is no record."""
+    record = parse_record(read_json(path, "record"), path)
+    problems = [*record.problems(), *contradictions(record)]
+    if grid is not None:
+        problems += grid.problems(record, place)
+    return record, problems + (read_marks(path).problems if marks else [])
 
 
 def board_of(path: Path) -> tuple[BoardGrid | None, Path]:
@@ -76,9 +87,9 @@ def board_of(path: Path) -> tuple[BoardGrid | None, Path]:
         return None, path
 
 
-def check_weights(record: Record, path: Path, folder: RunFolder, data_dir: Path | None) -> None:
-    """Raise :class:`VerificationFailed` unless the card of the weights in ``folder``, what it says of their training,
-    and the training images there now agree with ``record``."""
+def check_weights(record: Record, path: Path, folder: RunFolder) -> None:
+    """Raise :class:`VerificationFailed` unless the card of the weights in ``folder``, and what it says of their
+    training, agree with ``record``."""
     run = record.run
     assert run is not None
     card = read_card(folder.weights)
@@ -95,8 +106,17 @@ def check_weights(record: Record, path: Path, folder: RunFolder, data_dir: Path 
     for key in sorted(record.training.keys() | stated.keys()):
         if stated.get(key) != record.training.get(key):
             raise VerificationFailed(f"{path}: training.{printable(key)} is not what {folder.path} says")
-    images = data.load(run.dataset.name, "train", data_dir, run.dataset.fraction, run.seed).digest()
-    if record.training.get("train_sha256") not in (None, images):
+
+
+def check_images(record: Record, path: Path, data_dir: Path | None) -> None:
+    """Raise :class:`VerificationFailed` unless the images in the data folder are those that ``record`` was evaluated
+    on, and, of a run that says which, trained on."""
+    dataset, run, trained_on = record.source.dataset, record.run, record.training.get("train_sha256")
+    if data.load(dataset.name, "test", data_dir).digest() != record.test_sha256:
+        raise VerificationFailed(f"{path}: its test images are not those in the data folder")
+    if run is None or trained_on is None:
+        return
+    if data.load(dataset.name, "train", data_dir, dataset.fraction, run.seed).digest() != trained_on:
         raise VerificationFailed(f"{path}: its training images are not those in the data folder")
 
 
@@ -123,8 +143,6 @@ def reevaluate(
     :class:`VerificationFailed` as :func:`compare`."""
     if model.checkpoint.get("sha256") != record.checkpoint.get("sha256"):
         raise VerificationFailed(f"{path}: its checkpoint is {record.checkpoint.get('sha256')}, not the one given")
-    if data.load(model.dataset, "test", data_dir).digest() != record.test_sha256:
-        raise VerificationFailed(f"{path}: its test images are not those in the data folder")
     suites = suites_of({c: o for c, o in record.outcomes.items() if c in asked}, path)
     suites = resolve_suites(suites, model.dataset, data_dir)
     with tempfile.TemporaryDirectory() as fresh:

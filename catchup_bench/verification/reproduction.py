@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .. import boards, data
+from .. import boards
 from ..boards.grid import job_digest, jobs_of
 from ..errors import UsageError, VerificationFailed
 from ..evaluation.evaluate import evaluate
@@ -26,6 +26,7 @@ from ..system.files import file_digest, read_json
 from ..system.progress import Progress
 from ..training.loop import train
 from ..training.several import train_all
+from .record import check_images
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,7 @@ def reproduce(
         raise UsageError(f"{path} is the record of a network that was not trained here: there is nothing to repeat")
     value_of = ranking_column(path, root, record, board)
     run = record.run
-    if data.load(run.dataset.name, "test", data_dir).digest() != record.test_sha256:
-        raise VerificationFailed(f"{path}: its test images are not those in the data folder")
-    trained_on = record.training.get("train_sha256")
-    images = data.load(run.dataset.name, "train", data_dir, run.dataset.fraction, run.seed)
-    if trained_on is not None and images.digest() != trained_on:
-        raise VerificationFailed(f"{path}: its training images are not those in the data folder")
+    check_images(record, path, data_dir)
     described = DescribedRun(run, record.training)
     folder = train(
         run, runs, device=device, data_dir=data_dir, engine=engine, threads=described.threads,

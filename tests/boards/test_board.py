@@ -24,7 +24,7 @@ from catchup_bench.leaderboard.statistics import summarize
 from catchup_bench.leaderboard.table import Table, make_table
 from catchup_bench.leaderboard.wording import setup_texts
 from catchup_bench.records.record import Outcome, Record, as_json, pack, read_record, unpack, write_record
-from catchup_bench.records.results_folder import changed_since_marked, mark_file
+from catchup_bench.records.results_folder import mark_file, read_marks
 from catchup_bench.runs.run import Run
 from catchup_bench.suites import make_suites
 from catchup_bench.verification import all_records
@@ -479,9 +479,9 @@ def test_a_method_of_a_file_is_a_row_by_its_name(tmp_path: Path, monkeypatch: py
 def test_what_was_changed_after_it_was_verified_is_named(root: Path) -> None:
     path = next((root / "leaderboards" / "results" / "tiny").glob("*/catchup/seed0.json"))
     keep_level(path, Verdict(2, 1, {}))
-    assert changed_since_marked(path) == []
+    assert read_marks(path) == (2, [])
     path.write_text(path.read_text() + "\n")
-    assert "changed after verified-seed0.json" in changed_since_marked(path)[0]
+    assert "changed after verified-seed0.json" in read_marks(path).problems[0]
     with pytest.raises(VerificationFailed, match="changed after verified-seed0"):
         verify_record(path, None, torch.device("cpu"))
     mark_file(path).unlink()

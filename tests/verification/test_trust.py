@@ -12,7 +12,7 @@ from catchup_bench import boards
 from catchup_bench.cli.options import READER_GONE, command
 from catchup_bench.errors import UsageError, VerificationFailed
 from catchup_bench.records.record import Outcome, Record, read_record, write_record
-from catchup_bench.records.results_folder import changed_since_marked, kept_level, strays
+from catchup_bench.records.results_folder import read_marks, strays
 from catchup_bench.runs.build import build, evaluation_net
 from catchup_bench.runs.make import make_run
 from catchup_bench.verification import retraining
@@ -57,15 +57,15 @@ def trained_again(
 def test_one_maintainer_makes_level_3_and_a_second_level_4(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = root / kit.SETUP / "catchup" / "seed0.json"
     keep_level(path, Verdict(2, 106, {}))
-    assert kept_level(path) == 2
+    assert read_marks(path) == (2, [])
     keys = listed(root, "first", "second")
     trained_again(monkeypatch, path, read_record(path.with_name("seed1.json")).outcomes)
     for level, name in ((3, "first"), (3, "first"), (4, "second")):
         retraining.state(path, root, name, keys[name])
-        assert kept_level(path) == level and changed_since_marked(path) == []
+        assert read_marks(path) == (level, [])
     assert [text for kind, text in kit.answers(root) if kind == "problem"] == []
     write_record(read_record(path).model_copy(update={"evaluated": []}), path)
-    assert kept_level(path) == 1 and len(changed_since_marked(path)) == 3
+    assert read_marks(path).level == 1 and len(read_marks(path).problems) == 3
 
 
 @needs_ssh_keygen
@@ -84,7 +84,7 @@ def test_what_is_signed_must_agree(root: Path, monkeypatch: pytest.MonkeyPatch) 
         retraining.state(path, root, "nobody", keys["first"])
     with pytest.raises(UsageError, match="is not signed with the key of first"):
         retraining.state(path, root, "first", keys["second"])
-    assert kept_level(path) < 3 and not list(path.parent.glob("verified-seed0.*.json*"))
+    assert read_marks(path).level < 3 and not list(path.parent.glob("verified-seed0.*.json*"))
     (path.with_name("seed3.json")).unlink()
     with pytest.raises(UsageError, match="2 other seeds, too few"):
         retraining.state(path, root, "first", keys["first"])
