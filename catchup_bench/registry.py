@@ -49,11 +49,13 @@ def method_class(name: str) -> "type[Method]":
     from .method import Method
 
     if is_file(name):
-        return only_class(_load_file(Path(name)), Method, name)
-    pick("method", name, methods())
-    module = f"{GROUP}.{name}" if name in module_names(GROUP) else entry_points()[name].module
-    with importing(module):
-        return only_class(importlib.import_module(module), Method, name)
+        module = _load_file(Path(name))
+    else:
+        pick("method", name, methods())
+        path = f"{GROUP}.{name}" if name in module_names(GROUP) else entry_points()[name].module
+        with importing(path):
+            module = importlib.import_module(path)
+    return only_class(module, Method, name)
 
 
 def method_outline(name: str) -> type[Outline]:

@@ -11,7 +11,7 @@ from .. import recipes
 from ..errors import UsageError, one_line
 from ..plugins import parse_settings
 from ..reference_errors import PUBLISHED
-from ..runs.run import plain
+from ..runs.run import Seed, plain
 from ..system.toml_files import packaged_toml, read_toml
 from . import paper
 from .condition_groups import expand
@@ -179,7 +179,7 @@ class Board(BaseModel):
     differs: str = ""
     methods: tuple[Entry, ...] = Field(min_length=1)
     loaded: tuple[ExternalEntry, ...] = ()
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
     rank: str
     set: tuple[str, ...] = ()
     cost_paper: str = ""

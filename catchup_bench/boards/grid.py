@@ -10,7 +10,7 @@ from .. import data, registry
 from ..errors import UsageError, one_line
 from ..records.record import Record
 from ..records.results_folder import record_path
-from ..runs.make import make_run, model_spec, with_seed
+from ..runs.make import make_run, model_spec
 from ..runs.run import ZOO, DatasetSpec, ExternalNetwork, Run
 from . import STRICT, Board, Entry, ExternalEntry, Setup
 
@@ -53,7 +53,8 @@ def make_jobs(board: Board) -> Iterator[Job]:
         runs = {entry.row: make_board_run(setup, entry, board.seeds[0]) for entry in board.methods}
         for seed in board.seeds:
             for label, run in runs.items():
-                yield Job(run=with_seed(run, seed), setup=setup.name, label=label, suites=setup.suites)
+                own = run.model_copy(update={"seed": seed})
+                yield Job(run=own, setup=setup.name, label=label, suites=setup.suites)
     for external in board.loaded:
         yield external_job(board, external)
 

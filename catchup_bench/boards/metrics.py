@@ -1,12 +1,8 @@
 """The metrics of columns: what is better, and where an outcome holds a number that does not follow from its bits."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any, Literal
-
-from ..errors import VerificationFailed
+from typing import Literal
 
 MetricName = Literal[
     "error",
@@ -79,25 +75,3 @@ METRICS: Mapping[MetricName, Metric] = {
     "radius": Metric(True, ("doubling_radius",), ("extent",), scale=100, claim=FLATNESS),
     "last10-accuracy": Metric(True, ("last10_accuracy",), of_training=True),
 }
-
-
-def value_of(values: Mapping[str, Any], metric: Metric) -> Fraction:
-    """Return the number of ``metric`` in the ``values`` of an outcome, exactly as it is stored, times its scale.
-
-    Raises :class:`VerificationFailed` when there is none, or what is there is no finite number.
-    """
-    for path in filter(None, (metric.path, metric.otherwise)):
-        number = follow(values, path)
-        if type(number) in (int, float) and math.isfinite(number):
-            return Fraction(number) * metric.scale
-    raise VerificationFailed(f"no number at {'.'.join(map(str, metric.path))} in the values of its outcome")
-
-
-def follow(values: Any, path: tuple[str | int, ...]) -> Any:
-    """Return what ``path`` leads to, ``None`` where it leads nowhere."""
-    try:
-        for key in path:
-            values = values[max(values, key=int) if key == LAST else key]
-    except (KeyError, IndexError, TypeError, ValueError):
-        return None
-    return values

@@ -1,6 +1,7 @@
 """Numbers that records store and that do not follow from bits: of a column, and as scores that can be compared."""
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..boards import Column
-from ..boards.metrics import METRICS, Metric, follow, value_of
+from ..boards.metrics import LAST, METRICS, Metric
 from ..errors import VerificationFailed
 from ..records.record import Outcome
 from .statistics import Images, Scores
@@ -57,3 +58,25 @@ def value_of_column(column: Column, weights: Mapping[Key, Fraction], seed: Mappi
     """Return the weighted mean of the numbers that the outcomes of a seed store."""
     metric = METRICS[column.metric]
     return sum((w * value_of(seed[k].values, metric) for k, w in weights.items()), Fraction(0))
+
+
+def value_of(values: Mapping[str, Any], metric: Metric) -> Fraction:
+    """Return the number of ``metric`` in the ``values`` of an outcome, exactly as it is stored, times its scale.
+
+    Raises :class:`VerificationFailed` when there is none, or what is there is no finite number.
+    """
+    for path in filter(None, (metric.path, metric.otherwise)):
+        number = follow(values, path)
+        if type(number) in (int, float) and math.isfinite(number):
+            return Fraction(number) * metric.scale
+    raise VerificationFailed(f"no number at {'.'.join(map(str, metric.path))} in the values of its outcome")
+
+
+def follow(values: Any, path: tuple[str | int, ...]) -> Any:
+    """Return what ``path`` leads to, ``None`` where it leads nowhere."""
+    try:
+        for key in path:
+            values = values[max(values, key=int) if key == LAST else key]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+    return values

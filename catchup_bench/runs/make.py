@@ -15,7 +15,7 @@ from ..models import LIBRARIES, MODELS
 from ..plugins import complete_options
 from ..recipes import Recipe
 from ..system.files import file_digest
-from .run import DatasetSpec, MethodSpec, ModelSpec, Run
+from .run import MOST_SEED, DatasetSpec, MethodSpec, ModelSpec, Run
 
 
 def method_spec(name: str, dataset: str, given: dict[str, Any]) -> MethodSpec:
@@ -80,7 +80,8 @@ def make_run(
     entry = data.get(dataset)
     if not 0 < fraction <= 1:
         raise UsageError(f"--fraction {fraction}: it takes a share of the training images, above 0 and at most 1")
-    check_seed(seed)
+    if not 0 <= seed <= MOST_SEED:
+        raise UsageError(f"--seed {seed}: it takes 0 to {MOST_SEED}")
     spec = method_spec(method, dataset, settings.pop(_owner(method), {}))
     protocol: Recipe = recipes.load(recipe_name or entry.recipe, {**settings.pop("recipe", {}), **(overrides or {})})
     if settings:
@@ -92,17 +93,6 @@ def make_run(
         recipe=protocol,
         seed=seed,
     )
-
-
-def with_seed(run: Run, seed: int) -> Run:
-    """Return the same run with another seed."""
-    check_seed(seed)
-    return run.model_copy(update={"seed": seed})
-
-
-def check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**31:
-        raise UsageError(f"--seed {seed}: it takes 0 to {2**31 - 1}")
 
 
 def _owner(method: str) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 from pydantic import SerializerFunctionWrapHandler as Inside
@@ -13,6 +13,11 @@ from ..errors import UsageError, one_line
 from ..recipes import Recipe
 
 ZOO = "robustbench:"
+
+MOST_SEED = 2**31 - 1
+
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
+"""Seed of a run."""
 
 
 class MethodSpec(BaseModel):
@@ -87,7 +92,7 @@ class Run(BaseModel):
     dataset: DatasetSpec
     model: ModelSpec
     recipe: Recipe
-    seed: int = Field(ge=0, le=2**31 - 1)
+    seed: Seed
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def make_suites(wanted: Iterable[str], settings: dict[str, dict[str, Any]]) -> d
     for name in wanted:
         pick("suite", name, [*suite_names(), *GROUPS])
         for member in GROUPS.get(name, (name,)):
-            cls = suite_class(member)
+            cls = _import_suite(member)
             suites[member] = cls(**complete_options(cls, None, settings.get(member, {}), member))
     return suites
 
@@ -181,7 +181,11 @@ def suite_names() -> list[str]:
 
 
 def suite_class(name: str) -> "type[Suite]":
+    pick("suite", name, suite_names())
+    return _import_suite(name)
+
+
+def _import_suite(name: str) -> "type[Suite]":
     from . import Suite
 
-    pick("suite", name, suite_names())
     return only_class(importlib.import_module(f"catchup_bench.suites.{name.replace('-', '_')}"), Suite, name)

@@ -15,13 +15,14 @@ from scipy.stats import ttest_ind
 
 from catchup_bench import boards
 from catchup_bench.boards.grid import jobs_of
-from catchup_bench.boards.metrics import METRICS, value_of
+from catchup_bench.boards.metrics import METRICS
 from catchup_bench.errors import UsageError, VerificationFailed
 from catchup_bench.leaderboard import claims, pages
 from catchup_bench.leaderboard.html_page import html_page, reports_beside
 from catchup_bench.leaderboard.markdown import board_page
 from catchup_bench.leaderboard.statistics import Comparisons, Images, Scores
 from catchup_bench.leaderboard.table import Table, make_table
+from catchup_bench.leaderboard.values import value_of
 from catchup_bench.records.record import Outcome, Record, write_record
 
 from .test_html_page import Parsed
