@@ -132,11 +132,12 @@ def evaluate(
     fgsm-4   fgsm  797
     """
     resolved = named_suites(suites, settings, dataset, data_dir)
-    mean, std = parse_constants(normalise, data.get(dataset))
+    entry = data.get(dataset)
+    mean, std = parse_constants(normalise, entry)
     evaluated: nn.Module = net if normalise == "none" else NormalisedNet(net, mean, std)
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
-    count = count_outputs(evaluated, data.get(dataset).size)
-    outputs, how = choose_outputs(count, dataset, data_dir, classes, count == 1000, type(net).__name__)
+    count = count_outputs(evaluated, entry.size)
+    outputs, how = choose_outputs(count, entry, data_dir, classes, count == 1000, type(net).__name__)
     if how:
         evaluated = SelectedOutputs(evaluated, outputs).to(device)
     stated = {"network": type(net).__name__, "normalisation": normalise} | selection_facts(outputs, how)

@@ -3,9 +3,9 @@
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator, model_validator
 
 from .. import recipes
 from ..errors import UsageError, one_line
@@ -123,13 +123,17 @@ class Setup(BaseModel):
         return parse_settings(self.set).get(method, {})
 
 
+PrintedColumn = Annotated[paper.Printed | None, PlainValidator(paper.printed_column)]
+"""A column of the paper's tables, read by its name; ``None`` for an empty one."""
+
+
 class Column(BaseModel):
     """The mean error (or accuracy) over conditions of a setup, or the mean of other columns.
 
     ``conditions`` may name groups, such as ``corruption:noise``, and leave some out (see
     :mod:`catchup_bench.boards.condition_groups`); ``*`` stands for the five severities of a corruption. Metrics
     beside ``error`` and ``accuracy`` are numbers that a suite stores (see :mod:`catchup_bench.boards.metrics`).
-    ``paper`` is the column of the paper's tables to stand beside, such as ``T1.mce``.
+    ``paper`` is the column of the paper's tables to stand beside, by its name, such as ``T1.mce``.
 
     ``relative_to`` makes it an mCE: the mean over types of corruption of 100 times the error divided by that of a
     reference. It is a row of the board, or ``published:alexnet`` for ImageNet-C. Conditions that differ in their
@@ -142,7 +146,7 @@ class Column(BaseModel):
     name: str
     about: str = ""
     metric: MetricName = "error"
-    paper: str = ""
+    paper: PrintedColumn = None
     relative_to: str = ""
     source: str = ""
     setup: str = ""
@@ -182,7 +186,7 @@ class Board(BaseModel):
     seeds: tuple[Seed, ...] = Field(min_length=1)
     rank: str
     set: tuple[str, ...] = ()
-    cost_paper: str = ""
+    cost_paper: PrintedColumn = None
     claim: str = ""
     claim_board: str = ""
     schedule: tuple[str, ...] = ()
@@ -265,8 +269,6 @@ class Board(BaseModel):
         for name in self.schedule:
             if name not in names or self.column(name).metric not in BY_IMAGE:
                 raise ValueError(f"schedule: {name!r} is no column of errors or accuracies")
-        for printed in filter(None, (self.cost_paper, *(c.paper for c in self.columns))):
-            paper.column(printed)
         return self
 
     def _check_reference(self, column: Column) -> None:

@@ -43,8 +43,13 @@ def _printed() -> dict[str, Any]:
     return {"columns": columns, "inconsistencies": tables[0]["inconsistencies"]}
 
 
-def column(name: str) -> Printed:
-    """Return the printed column called ``name``, such as ``T1.mce``. Raises :class:`UsageError` for an unknown one."""
+def printed_column(name: Any) -> Printed | None:
+    """Return the printed column called ``name``, such as ``T1.mce``, ``None`` for an empty name. Raises
+    :class:`UsageError` for an unknown one, and :class:`ValueError` for what is no name."""
+    if not isinstance(name, str):
+        raise ValueError("it takes the name of a column of the paper, such as T1.mce")
+    if not name:
+        return None
     columns = _printed()["columns"]
     entry = columns[pick("printed column", name, columns)]
     rows = {row: value["value"] if isinstance(value, dict) else value for row, value in entry["rows"].items()}

@@ -74,17 +74,16 @@ def verify(
 
     if record is None:
         return verify_all(root, runs, keep, since, choose_device(device), data_dir, as_json)
+    verdict = verify_record(record, run, choose_device(device), data_dir)
     if retrained is not None and maintainer is not None and key is not None:
         from ..records.results_folder import read_marks
         from ..verification.retraining import state
 
-        verify_record(record, None, choose_device(device), data_dir)
         statement = state(record, retrained, maintainer, key)
         level = read_marks(record).level
         if as_json:
             return show({"level": level, "statement": str(statement)})
         return typer.echo(f"{record}: level {level}, by {statement.name} and its signature")
-    verdict = verify_record(record, run, choose_device(device), data_dir)
     if keep:
         keep_level(record, verdict)
     if as_json:

@@ -3,6 +3,7 @@
 import tarfile
 import zipfile
 import zlib
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -27,7 +28,6 @@ __all__ = [
     "fetch",
     "get",
     "load",
-    "num_classes",
     "stream_key",
     "subset",
 ]
@@ -46,14 +46,8 @@ def get(name: str) -> Dataset:
     """Return the entry called ``name``."""
     for prefix, make in PREFIXES.items():
         if name.startswith(prefix):
-            return make(name.removeprefix(prefix))
-    return DATASETS[pick("dataset", name, DATASETS)]
-
-
-def num_classes(name: str, folder: Path | None = None) -> int:
-    """Return the number of classes in the files that are there: the dataset's, or fewer where only a part of it is."""
-    entry = get(name)
-    return entry.num_classes if entry.classes is None else entry.classes(folder or default_folder())
+            return replace(make(name.removeprefix(prefix)), name=name)
+    return replace(DATASETS[pick("dataset", name, DATASETS)], name=name)
 
 
 @overload

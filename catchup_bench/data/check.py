@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data_sources import SOURCES, Split
 from ..errors import UsageError, pick
-from . import DATASETS, PREFIXES, default_folder, get, load, num_classes
+from . import DATASETS, PREFIXES, default_folder, get, load
 from .decode import Pixels, each
 from .extras import EXTRAS
 from .images import Files
@@ -25,7 +25,8 @@ def check(name: str, folder: Path | None = None, tell: Callable[[str], None] = l
         return {"dataset": name, **EXTRAS[name].check(folder)}
     if not name.startswith(tuple(PREFIXES)):
         pick("dataset", name, [*DATASETS, *EXTRAS])
-    entry, classes = get(name), num_classes(name, folder)
+    entry = get(name)
+    classes = entry.count_classes(folder)
     by_split = {split: one_split(name, split, folder, classes, tell) for split in entry.splits}
     if name in SOURCES:
         compare(name, folder, by_split, classes)

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data_sources import Split
+from ..data_sources import Split, default_folder
 
 if TYPE_CHECKING:
     from .images import Files, Images, Located
@@ -27,11 +27,11 @@ IMAGENET_STD: Colour = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Dataset:
-    """An entry of the table. ``load(split, folder)`` reads it; ``mean`` and ``std`` are those of the training
-    protocol, in [0,1] units. ``classes(folder)`` counts the classes of a part of the dataset, where only a part may
-    be on the disk; ``num_classes`` are those of the whole. ``class_names(folder)`` are the names of the labels, where
-    two datasets share them. ``located(split, folder)`` reads whole images, resized and not cropped, with the boxes of
-    their objects, where the dataset has any."""
+    """An entry of the table, with the ``name`` that it was asked for by. ``load(split, folder)`` reads it; ``mean`` and
+    ``std`` are those of the training protocol, in [0,1] units. ``classes(folder)`` counts the classes of a part of the
+    dataset, where only a part may be on the disk; ``num_classes`` are those of the whole. ``class_names(folder)`` are
+    the names of the labels, where two datasets share them. ``located(split, folder)`` reads whole images, resized and
+    not cropped, with the boxes of their objects, where the dataset has any."""
 
     load: "Callable[[Split, Path], Images | Files]"
     num_classes: int
@@ -47,6 +47,12 @@ class Dataset:
     class_names: Callable[[Path], list[str]] | None = None
     located: "Callable[[Split, Path], Located] | None" = None
     splits: tuple[Split, ...] = ("train", "test")
+    name: str = ""
+
+    def count_classes(self, folder: Path | None = None) -> int:
+        """Return the number of classes in the files that are there: the dataset's, or fewer where only a part of it
+        is."""
+        return self.num_classes if self.classes is None else self.classes(folder or default_folder())
 
 
 def lazily(function: str, *args: Any) -> Callable[..., Any]:

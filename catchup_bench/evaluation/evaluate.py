@@ -160,7 +160,7 @@ def check_logits(context: Context) -> None:
     its outputs are not finite."""
     with torch.inference_mode(), evaluation_mode(context.net):
         probe = context.net(torch.zeros(2, 3, *context.images.x.shape[1:3], device=context.device))
-    classes, _ = classes_of(context.dataset, context.data_dir)
+    classes, _ = classes_of(data.get(context.dataset), context.data_dir)
     if probe.ndim != 2 or probe.shape[1] != classes:
         raise UsageError(
             f"the model has outputs of shape {tuple(probe.shape)}; {context.dataset} has {classes} classes"

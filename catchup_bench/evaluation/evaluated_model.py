@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import data
-from ..data.normalisation import OF_DATASET, check_constants, constants_text, named_constants, parse_constants
+from ..data.normalisation import check_constants, constants_text, parse_constants
 from ..errors import UsageError
 from ..models import MODELS, StagedNet
 from ..runs.build import build_net, evaluation_net, parameter_count
@@ -91,14 +91,15 @@ def model_of_weights(
     dataset = dataset or (None if run is None else run.dataset.name)
     if dataset is None or (run is None and model is None):
         raise UsageError(f"{path} does not say what it is of: give --model and --dataset")
-    wanted = None if choices.normalise is None else parse_constants(choices.normalise, data.get(dataset))
+    entry = data.get(dataset)
+    wanted = None if choices.normalise is None else parse_constants(choices.normalise, entry)
     if run is not None:
         net, stated["run"] = _network_of_run(run, tensors, path, device), run.digest
         constants, how = wanted, choices.normalise or ""
     elif model is not None:
         net, tensors = _external_network(model, dataset, tensors, path, device)
         stated |= {"model": model.model_dump()} | ({"weights": taken} if taken else {})
-        constants, how = (wanted, str(choices.normalise)) if wanted else _stored_constants(tensors, dataset, path)
+        constants, how = (wanted, str(choices.normalise)) if wanted else _stored_constants(tensors, entry, path)
     if constants is not None:
         stated |= _put_constants(tensors, constants, how)
         hint = "; --normalise gives others" if choices.normalise is None else ""
@@ -108,7 +109,7 @@ def model_of_weights(
         notes.append(f"{path}: the weights under {listed([taken])} were taken{hint}")
     load_weights(net, tensors, path)
     of_imagenet = run is None or run.dataset.name == "imagenet"
-    outputs, by = choose_outputs(net.num_classes, dataset, data_dir, choices.classes, of_imagenet, str(path))
+    outputs, by = choose_outputs(net.num_classes, entry, data_dir, choices.classes, of_imagenet, str(path))
     evaluated: nn.Module = net
     if by:
         evaluated = SelectedOutputs(net, outputs).to(device)
@@ -165,11 +166,11 @@ def _without_constants(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 Constants = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
-def _stored_constants(tensors: Mapping[str, Tensor], dataset: str, path: Path) -> tuple[Constants, str]:
+def _stored_constants(tensors: Mapping[str, Tensor], dataset: data.Dataset, path: Path) -> tuple[Constants, str]:
     """Return the constants of normalisation, and whose they are: the file's, or else the dataset's."""
     stored = [tensors[k] for k in ("mean", "std") if k in tensors]
     if not stored:
-        return named_constants(OF_DATASET, data.get(dataset)), "the dataset's"
+        return (dataset.mean, dataset.std), "the dataset's"
     if len(stored) == 1:
         raise UsageError(f"{path} holds one of the constants mean and std without the other: give both by --normalise")
     if any(t.layout != torch.strided or t.device.type != "cpu" or t.is_complex() for t in stored):
@@ -206,8 +207,15 @@ def model_of_checkpoint(
 ) -> EvaluatedModel:
     """Read a file of weights, that of a repository ``hf://OWNER/NAME`` of the hub, or ``robustbench:NAME`` out of
     RobustBench's model zoo."""
-    if not name.startswith(ZOO):
-        return model_of_weights(weights_file(name), model, dataset, runs, data_dir, device, choices)
+    if name.startswith(ZOO):
+        return model_of_zoo(name, dataset, runs, data_dir, device, choices)
+    return model_of_weights(weights_file(name), model, dataset, runs, data_dir, device, choices)
+
+
+def model_of_zoo(
+    name: str, dataset: str | None, runs: Path, data_dir: Path | None, device: torch.device, choices: Choices
+) -> EvaluatedModel:
+    """Read ``robustbench:NAME`` out of RobustBench's model zoo."""
     if dataset is None:
         raise UsageError("robustbench:NAME needs --dataset: cifar10, cifar100 or imagenet")
     if choices.normalise is not None or choices.weights is not None:
@@ -216,10 +224,10 @@ def model_of_checkpoint(
 
     zoo_name = name.removeprefix(ZOO)
     zoo = (data_dir or data.default_folder()) / "robustbench"
-    net = load_model(zoo_name, dataset, zoo).to(device).eval()
+    net, entry = load_model(zoo_name, dataset, zoo).to(device).eval(), data.get(dataset)
     with torch.inference_mode():
-        count = net(torch.zeros(1, 3, *[data.get(dataset).size] * 2, device=device)).shape[1]
-    outputs, by = choose_outputs(count, dataset, data_dir, choices.classes, dataset == "imagenet", name)
+        count = net(torch.zeros(1, 3, entry.size, entry.size, device=device)).shape[1]
+    outputs, by = choose_outputs(count, entry, data_dir, choices.classes, dataset == "imagenet", name)
     notes = []
     if by:
         net = SelectedOutputs(net, outputs).to(device)
@@ -243,16 +251,17 @@ def model_of_external(
 ) -> EvaluatedModel:
     """Read a network of a board that was trained elsewhere, in a folder of its own. Raises :class:`UsageError` when its
     file is missing or another one."""
-    name = network.checkpoint
-    if not name.startswith(ZOO):
+    name, dataset = network.checkpoint, network.dataset.name
+    choices = Choices(normalise=network.normalise, weights=network.weights)
+    if name.startswith(ZOO):
+        model = model_of_zoo(name, dataset, runs, data_dir, device, choices)
+    else:
         path = (data_dir or data.default_folder()) / "checkpoints" / name
         if not path.is_file():
             raise UsageError(f"{path} is missing: get the file whose SHA-256 is {network.sha256}")
         if file_digest(path) != network.sha256:
             raise UsageError(f"{path} is another file: its SHA-256 is not {network.sha256}")
-        name = str(path)
-    choices = Choices(normalise=network.normalise, weights=network.weights)
-    model = model_of_checkpoint(name, network.model, network.dataset.name, runs, data_dir, device, choices)
+        model = model_of_weights(path, network.model, dataset, runs, data_dir, device, choices)
     folder = runs / network.folder
     write_json(RunFolder(folder).external, network.model_dump(mode="json"))
     return replace(model, folder=folder)

@@ -58,9 +58,9 @@ def external_model(
         spec = external_model_spec(name)
         stated["model"] = spec.name if spec.sha256 is None else f"{spec.name} {spec.sha256}"
         if checkpoint is not None:
-            net, constants, how = of_checkpoint(spec, checkpoint, dataset, device, choices)
+            net, constants, how = of_checkpoint(spec, checkpoint, entry, device, choices)
         elif spec.file is not None:
-            net, constants, how = make_network(spec.name, entry.num_classes, spec.file), entry_constants(dataset), ""
+            net, constants, how = make_network(spec.name, entry.num_classes, spec.file), (entry.mean, entry.std), ""
         else:
             net, constants, how = offered(name)
     if choices.normalise is not None:
@@ -76,7 +76,7 @@ def external_model(
         count = count_outputs(net, entry.size)
     except UsageError as err:
         raise UsageError(f"{name}: {err}") from None
-    outputs, by = choose_outputs(count, dataset, data_dir, choices.classes, True, name)
+    outputs, by = choose_outputs(count, entry, data_dir, choices.classes, True, name)
     if by:
         notes.append(f"{name}: {len(outputs)} of its {count} outputs stand for the classes of {dataset}, by {by}")
         stated |= selection_facts(outputs, by)
@@ -103,13 +103,8 @@ def offered(name: str) -> tuple[nn.Module, Constants, str]:
     return found.net, found.constants, "its library's"
 
 
-def entry_constants(dataset: str) -> Constants:
-    entry = data.get(dataset)
-    return entry.mean, entry.std
-
-
 def of_checkpoint(
-    spec: ModelSpec, path: Path, dataset: str, device: torch.device, choices: Choices
+    spec: ModelSpec, path: Path, dataset: data.Dataset, device: torch.device, choices: Choices
 ) -> tuple[nn.Module, Constants | None, str]:
     """Return the network ``spec`` with the weights in the file ``path``, the constants that it does not have inside,
     and whose they are. Raises :class:`UsageError` when they do not fit."""
@@ -119,21 +114,21 @@ def of_checkpoint(
             raise UsageError(f"{path} is of a {run.model.name}, not of this {spec.name}")
         if choices.normalise is not None:
             raise UsageError(f"{path} has the constants of its run inside: leave out --normalise")
-        tensors, entry = by_name[""], data.get(dataset)
-        known = num_classes(tensors) or entry.num_classes
-        staged = build_external(spec, known, entry.size, entry.mean, entry.std, device, 0)
+        tensors = by_name[""]
+        known = num_classes(tensors) or dataset.num_classes
+        staged = build_external(spec, known, dataset.size, dataset.mean, dataset.std, device, 0)
         load_weights(staged, tensors, path)
         return staged, None, ""
     taken, _ = choose_state_dict(by_name, choices.weights, path)
-    net = make_network(spec.name, data.get(dataset).num_classes, spec.file)
+    net = make_network(spec.name, dataset.num_classes, spec.file)
     tensors = unwrapped(by_name[taken])
     classes = classes_in(net, tensors)
-    if classes is not None and classes != data.get(dataset).num_classes:
+    if classes is not None and classes != dataset.num_classes:
         net = make_network(spec.name, classes, spec.file)
     if misfit := describe_misfit(net, tensors):
         raise UsageError(f"{path} is of another network than {spec.name}: {misfit}")
     load_weights(net, tensors, path)
-    return net, entry_constants(dataset), "the dataset's"
+    return net, (dataset.mean, dataset.std), "the dataset's"
 
 
 def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -33,18 +33,16 @@ class SelectedOutputs(nn.Module):
         return self.net(x).index_select(1, self.outputs)
 
 
-def classes_of(dataset: str, data_dir: Path | None) -> tuple[int, list[str] | None]:
+def classes_of(dataset: data.Dataset, data_dir: Path | None) -> tuple[int, list[str] | None]:
     """Return how many classes of ``dataset`` are there, and their names where they have some."""
-    folder = data_dir or data.default_folder()
-    names_of = data.get(dataset).class_names
-    if names_of is None:
-        return data.num_classes(dataset, folder), None
-    names = names_of(folder)
+    if dataset.class_names is None:
+        return dataset.count_classes(data_dir), None
+    names = dataset.class_names(data_dir or data.default_folder())
     return len(names), names
 
 
 def choose_outputs(
-    count: int, dataset: str, data_dir: Path | None, file: Path | None, of_imagenet: bool, what: str
+    count: int, dataset: data.Dataset, data_dir: Path | None, file: Path | None, of_imagenet: bool, what: str
 ) -> tuple[list[int], str]:
     """Return the output of each class of ``dataset``, of a network with ``count`` outputs, and how they were chosen:
     ``""`` when output i is class i of as many.
@@ -63,7 +61,7 @@ def choose_outputs(
             outputs = [index[name] for name in names]
             return outputs, "" if outputs == list(range(count)) else "WordNet ids"
     if count != classes:
-        raise UsageError(f"{what} has {count} outputs, {dataset} has {classes} classes: {HOW}")
+        raise UsageError(f"{what} has {count} outputs, {dataset.name} has {classes} classes: {HOW}")
     return list(range(count)), ""
 
 

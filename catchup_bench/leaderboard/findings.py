@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
 
-from ..boards import Column, paper
+from ..boards import Column
+from ..boards.paper import Printed
 from . import statistics
 from .table import BASELINE, Row, Table
 
@@ -33,17 +34,17 @@ class Beside:
 
 def beside(t: Table, row: Row, column: Column) -> Beside | None:
     """Return a row's value beside the printed one; ``None`` where the paper or the records have no value."""
-    of_paper = paper.column(column.paper)
-    printed = of_paper.rows.get(_printed_name(t, row.label))
-    if printed is None or column.name not in row.values:
+    if column.paper is None or column.name not in row.values:
         return None
-    ours = row.values[column.name]
-    return Beside(ours.mean, _exact(printed), statistics.prediction(ours, of_paper.runs))
+    printed, ours = column.paper.rows.get(_printed_name(t, row.label)), row.values[column.name]
+    if printed is None:
+        return None
+    return Beside(ours.mean, _exact(printed), statistics.prediction(ours, column.paper.runs))
 
 
 def beside_cost(t: Table, row: Row) -> Beside | None:
     """Return a row's cost beside the printed one, both relative to the baseline."""
-    times = paper.column(t.board.cost_paper).rows
+    times = {} if t.board.cost_paper is None else t.board.cost_paper.rows
     printed, base = times.get(_printed_name(t, row.label)), times.get(BASELINE)
     if row.cost is None or not math.isfinite(row.cost) or printed is None or not base:
         return None
@@ -66,7 +67,7 @@ def sentences(t: Table) -> list[str]:
     texts = [*_against_baseline(t), *_told_apart(t, t.ranking), *_own_gradients(t)]
     for column in t.board.columns:
         if column.paper and column.name in t.rankings:
-            texts += _against_paper(t, column, t.rankings[column.name])
+            texts += _against_paper(t, column, column.paper, t.rankings[column.name])
     return texts
 
 
@@ -154,11 +155,10 @@ def _own_gradients(t: Table) -> Iterator[str]:
         yield f"Mean errors are highest on a row's own examples for {', '.join(others)}."
 
 
-def _against_paper(t: Table, column: Column, ranking: statistics.Ranking) -> Iterator[str]:
+def _against_paper(t: Table, column: Column, of_paper: Printed, ranking: statistics.Ranking) -> Iterator[str]:
     """Yield how many pairs stand as the paper has them, and which of those that are separable here do not."""
-    printed = paper.column(column.paper).rows
     sign = 1 if column.metric == "error" else -1
-    value = {label: printed.get(_printed_name(t, label)) for label in ranking.rank}
+    value = {label: of_paper.rows.get(_printed_name(t, label)) for label in ranking.rank}
     pairs = [(a, b) for a, b in combinations(ranking.rank, 2) if value[a] is not None and value[b] is not None]
     gap = {(a, b): sign * ((value[b] or 0) - (value[a] or 0)) for a, b in pairs}  # above 0: the paper agrees
     if not pairs:
@@ -166,8 +166,8 @@ def _against_paper(t: Table, column: Column, ranking: statistics.Ranking) -> Ite
     real = [pair for pair in pairs if ranking.separable(*pair)]
     against = [f"{a} before {b}" for a, b in real if gap[a, b] < 0]
     text = (
-        f"{column.name} beside {paper.column(column.paper).table}: {sum(gap[p] > 0 for p in pairs)} of {len(pairs)} "
-        f"pairs of methods stand in its order; {len(real)} can be told apart here"
+        f"{column.name} beside {of_paper.table}: {sum(gap[p] > 0 for p in pairs)} of {len(pairs)} pairs of methods "
+        f"stand in its order; {len(real)} can be told apart here"
     )
     if real:
         text += f", {sum(gap[p] > 0 for p in real)} of them in its order"

@@ -148,7 +148,7 @@ def paper_columns(t: Table) -> list[Column]:
 
 def beside_title(t: Table) -> str:
     """Return the heading of what stands beside printed numbers: whose they are."""
-    sources = dict.fromkeys(paper.column(c.paper).source or "the paper" for c in paper_columns(t))
+    sources = dict.fromkeys(c.paper.source or "the paper" for c in t.board.columns if c.paper)
     return f"Beside {' and '.join(sources)}"
 
 
@@ -166,9 +166,9 @@ def paper_table(t: Table) -> list[list[str]]:
 
 def paper_notes(t: Table) -> list[str]:
     """Return notes on the printed columns, and where the paper contradicts itself."""
-    columns = paper_columns(t)
-    notes = {f"{c.name}: {note}." for c in columns if (note := paper.column(c.paper).note)}
-    return [*sorted(notes), *paper.inconsistencies({paper.column(c.paper).number for c in columns})]
+    printed = {c.name: c.paper for c in t.board.columns if c.paper}
+    notes = {f"{name}: {column.note}." for name, column in printed.items() if column.note}
+    return [*sorted(notes), *paper.inconsistencies({column.number for column in printed.values()})]
 
 
 def beside_text(values: findings.Beside | None) -> str:

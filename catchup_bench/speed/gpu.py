@@ -34,12 +34,12 @@ from ..system.progress import NoProgress
 from ..system.provenance import describe, stamp
 from ..training.loop import (
     capture_steps,
-    compile_steps,
     make_loader,
     take_step,
     test_error,
     train_epoch,
     train_step,
+    use_engine,
 )
 from ..training.state import Training, make_optimizer
 from ..verification.method import Broken, nothing_may_wait
@@ -232,7 +232,7 @@ def compiled(s: Setting) -> dict[str, Any]:
     for engine in ("compile", "compile+graphs"):
         one, _ = s.training()
         if engine == "compile":
-            compile_steps(one)
+            use_engine(one, "compile")
         else:
             capture_steps(one, s.backend(), engine)
         start = time.perf_counter()

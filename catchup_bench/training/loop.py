@@ -119,8 +119,9 @@ def prepare(
     precision = choose_precision(run.recipe.precision, device)
     images = data.load(run.dataset.name, "train", data_dir, run.dataset.fraction, run.seed)
     test = data.load(run.dataset.name, "test", data_dir)
+    classes = data.get(run.dataset.name).count_classes(data_dir)
     with enough_memory(run.folder):
-        net, method = build(run, device, data.num_classes(run.dataset.name, data_dir))
+        net, method = build(run, device, classes)
         loader = make_loader(run, images, device, group)
         if not begun:  # a state has weights of its own
             load_pretrained(net, run, data_dir)
@@ -144,16 +145,17 @@ def check_train_images(run: Run, folder: RunFolder, data_dir: Path | None) -> No
 
 
 def use_engine(training: Training, engine: str, backend: MakeBackend = CudaGraphs) -> None:
-    """Have the steps of ``training`` taken by ``engine``, which is as :func:`choose_engine` gives it."""
+    """Have the steps of ``training`` taken by ``engine``, which is as :func:`choose_engine` gives it. Compiled steps do
+    not group what layers have in common: Dynamo would trace it anew at every step."""
     if captures(engine):
         capture_steps(training, backend(training.net.mean.device), engine)
     elif engine == "compile":
-        compile_steps(training)
+        training.grouped = None
+        training.engine = Compiled(partial(train_step, training), training.net, training.gen)
 
 
 def capture_steps(training: Training, backend: Backend, engine: str = "graphs") -> None:
-    """Have steps captured, and the passes of looks at the test error. Compiled steps do not group what layers have in
-    common: Dynamo would trace it anew at every step."""
+    """Have steps captured, and the passes of looks at the test error."""
     step: Step = partial(train_step, training)
     net, optimizer, gen, precision = training.net, training.optimizer, training.gen, training.precision
     training.grouped = None if engine == "compile+graphs" else Grouped(net, precision)
@@ -162,11 +164,6 @@ def capture_steps(training: Training, backend: Backend, engine: str = "graphs") 
     name, optional = ("graphs", True) if engine == "auto" else (engine, False)
     training.engine = Graphs(step, net, optimizer, gen, precision, backend, name, optional)
     training.looks = Forward(net, backend, optional, precision)
-
-
-def compile_steps(training: Training) -> None:
-    training.grouped = None
-    training.engine = Compiled(partial(train_step, training), training.net, training.gen)
 
 
 def train_epochs(

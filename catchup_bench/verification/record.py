@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from .. import data
 from ..errors import UsageError, VerificationFailed
 from ..evaluation.evaluate import evaluate
 from ..evaluation.evaluated_model import EvaluatedModel, model_of_external, trained_model
@@ -21,6 +20,7 @@ from ..suites import Suite, make_suites, resolve_suites, suite_class, suite_name
 from ..system.files import file_digest, read_json, write_json
 from ..system.provenance import stamp
 from ..system.text import printable
+from .images import check_images
 from .on_board import BoardGrid
 from .stored_values import differing_values
 
@@ -106,18 +106,6 @@ def check_weights(record: Record, path: Path, folder: RunFolder) -> None:
     for key in sorted(record.training.keys() | stated.keys()):
         if stated.get(key) != record.training.get(key):
             raise VerificationFailed(f"{path}: training.{printable(key)} is not what {folder.path} says")
-
-
-def check_images(record: Record, path: Path, data_dir: Path | None) -> None:
-    """Raise :class:`VerificationFailed` unless the images in the data folder are those that ``record`` was evaluated
-    on, and, of a run that says which, trained on."""
-    dataset, run, trained_on = record.source.dataset, record.run, record.training.get("train_sha256")
-    if data.load(dataset.name, "test", data_dir).digest() != record.test_sha256:
-        raise VerificationFailed(f"{path}: its test images are not those in the data folder")
-    if run is None or trained_on is None:
-        return
-    if data.load(dataset.name, "train", data_dir, dataset.fraction, run.seed).digest() != trained_on:
-        raise VerificationFailed(f"{path}: its training images are not those in the data folder")
 
 
 def contradictions(record: Record) -> list[str]:

@@ -26,7 +26,7 @@ from ..system.files import file_digest, read_json
 from ..system.progress import Progress
 from ..training.loop import train
 from ..training.several import train_all
-from .record import check_images
+from .images import check_images
 
 
 @dataclass(frozen=True)

@@ -112,13 +112,13 @@ def test_a_table_runs_from_its_board_to_its_page(
 def test_every_printed_row_and_column_is_on_a_board() -> None:
     """Nothing of the paper's tables, and of the public ones, is left out."""
     names = [*TABLES, PUBLIC]
-    shown = {c.paper for name in names for c in boards.load(name).columns}
-    shown |= {boards.load(name).cost_paper for name in names}
-    assert set(paper.names_of_columns()) == shown - {""}
+    every = [boards.load(name) for name in names]
+    shown = [column for b in every for column in (b.cost_paper, *(c.paper for c in b.columns)) if column is not None]
+    assert set(paper.names_of_columns()) == {column.id for column in shown}
     for name in names:
         board = boards.load(name)
         for column in board.columns:
-            rows = paper.column(column.paper).rows if column.paper else {}
+            rows = column.paper.rows if column.paper else {}
             assert set(rows) <= {e.printed for e in board.methods}, column.name
 
 

@@ -78,7 +78,7 @@ def test_counts_classes_and_sizes(name: str, tmp_path: Path) -> None:
     write, classes, n_train, n_test = SMALL[name]
     folder = write(tmp_path)
     train, test = data.load(name, "train", folder), data.load(name, "test", folder)
-    assert (len(train), len(test), data.num_classes(name, folder)) == (n_train, n_test, classes)
+    assert (len(train), len(test), data.get(name).count_classes(folder)) == (n_train, n_test, classes)
     assert train.y.unique().tolist() == test.y.unique().tolist() == list(range(classes))
     assert train.size == test.size == data.get(name).size
     assert test.x.dtype == torch.uint8 and test.x.shape[1:] == (test.size, test.size, 3)
@@ -247,7 +247,7 @@ def test_a_folder_of_large_images_is_streamed_and_shown_at_224(split: str, tmp_p
     name = f"folder:{layouts.folders(tmp_path / 'pets', ['cat', 'dog'], **parts)}"
     train, test = data.load(name, "train"), data.load(name, "test")
     assert isinstance(train, data.Files) and test.x.shape == (4, 224, 224, 3)
-    assert (train.y.tolist(), data.num_classes(name)) == ([0, 0, 0, 1, 1, 1], 2)
+    assert (train.y.tolist(), data.get(name).count_classes()) == ([0, 0, 0, 1, 1, 1], 2)
 
 
 def test_a_folder_of_small_images_stays_in_memory_as_it_is(tmp_path: Path) -> None:
@@ -478,7 +478,7 @@ def test_real_parts_are_read_and_named_as_parts(cli: Cli, tmp_path: Path) -> Non
     real_data.tiny(tmp_path, every=25)
     assert len(data.load("tinyimagenet", "train", tmp_path)) == 1000
     test = data.load("tinyimagenet", "test", tmp_path)
-    assert test.y.bincount().tolist() == [50] * 50 and data.num_classes("tinyimagenet", tmp_path) == 50
+    assert test.y.bincount().tolist() == [50] * 50 and data.get("tinyimagenet").count_classes(tmp_path) == 50
     result = cli("data", "check", "tinyimagenet", "--data-dir", tmp_path)
     assert result.exit_code == 2 and "50 of 200 classes, 1,000 of 100,000" in result.stderr
 
@@ -496,7 +496,7 @@ def test_real_images_in_their_layouts(
 ) -> None:
     write(tmp_path)
     train, test = data.load(name, "train", tmp_path), data.load(name, "test", tmp_path)
-    assert (len(train), len(test), data.num_classes(name, tmp_path)) == (*counts, classes)
+    assert (len(train), len(test), data.get(name).count_classes(tmp_path)) == (*counts, classes)
     assert 30 < test.x[::50].float().mean() < 225 and test.x[::50].float().std() > 30
 
 

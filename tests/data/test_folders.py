@@ -68,7 +68,7 @@ def test_hidden_things_are_no_images_and_no_classes(tmp_path: Path) -> None:
         layouts.put(part / "dog" / "._c1_0.JPEG", b"AppleDouble")
         layouts.put(part / "dog" / ".x.png", one)
         layouts.put(part / ".DS_Store", b"x")
-    assert counts(top) == counts(top, "test") == [3, 3] and data.num_classes(f"folder:{top}") == 2
+    assert counts(top) == counts(top, "test") == [3, 3] and data.get(f"folder:{top}").count_classes() == 2
     assert notes.take() == [f"{top}: skipped 18 files: 18 hidden"]
 
 
@@ -152,7 +152,7 @@ def test_a_class_without_test_pictures_can_be_allowed(empty: bool, cli: Cli, tmp
     with pytest.raises(UsageError, match=r"\(2 of 3 .*to allow that, write folder:.*\?untested=allowed$"):
         counts(tmp_path, "test")
     name = f"folder:{tmp_path}?untested=allowed"
-    assert data.load(name, "test").y.tolist() == [0, 0] and data.num_classes(name) == 3
+    assert data.load(name, "test").y.tolist() == [0, 0] and data.get(name).count_classes() == 3
     assert f"{tmp_path}: 2 of 3 classes have no test image: b, c" in cli("data", "check", name).stderr.splitlines()
     layouts.folders(tmp_path, ["d"], test=layouts.items(1, 1, 16, 16))
     with pytest.raises(UsageError, match="has the folder d, which is no class"):

@@ -95,7 +95,7 @@ def test_training_images_without_labels_are_one_line_and_no_hindrance_to_evaluat
 
 def test_only_test_images_are_enough_to_evaluate(publish: Any, cli: Cli) -> None:
     name = publish(test=[0, 1, 1])
-    assert labels(name) == [0, 1, 1] and data.num_classes(name) == 2
+    assert labels(name) == [0, 1, 1] and data.get(name).count_classes() == 2
     assert as_json(cli("data", "check", name, "--json"))["splits"].keys() == {"test"}
     with pytest.raises(UsageError, match="no train split with labels"):
         labels(name, "train")
@@ -105,7 +105,9 @@ def test_of_two_label_columns_one_must_be_named(publish: Any) -> None:
     name = publish({"coarse": datasets.ClassLabel(names=["pet"] * 1 + ["other"] * 1 + ["none"])}, train=[0], test=[1])
     with pytest.raises(UsageError, match=rf"label columns label, coarse: say which, as in {name}\?label=label"):
         labels(name)
-    assert data.num_classes(f"{name}?label=label") == 2 and data.num_classes(f"{name}?label=coarse") == 3
+    assert (
+        data.get(f"{name}?label=label").count_classes() == 2 and data.get(f"{name}?label=coarse").count_classes() == 3
+    )
     with pytest.raises(UsageError, match="has no column fine of type ClassLabel: it has label, coarse"):
         labels(f"{name}?label=fine")
     with pytest.raises(UsageError, match="did you mean label"):

@@ -13,7 +13,7 @@ from torch import Tensor
 from catchup_bench import data
 from catchup_bench.evaluation.evaluated_model import trained_model
 from catchup_bench.runs.make import make_run
-from catchup_bench.training.loop import capture_steps, compile_steps, make_loader, take_step, train
+from catchup_bench.training.loop import capture_steps, make_loader, take_step, train, use_engine
 from tests.conftest import Cli, as_json
 from tests.engines.test_graph_steps import assert_same, go, small, start
 from tests.support.backends import Rerun
@@ -42,7 +42,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
 def test_a_compiled_network_trains_to_the_same_bits(method: str, traced: list[set[int]]) -> None:
     """As far as Dynamo is concerned: no method is broken into by what it traces, or traced anew at every step."""
     eager, compiled = start(small(method)), start(small(method))
-    compile_steps(compiled)
+    use_engine(compiled, "compile")
     assert go(compiled) == go(eager)
     assert_same(eager, compiled)
     assert 1 <= len(traced) <= 12 and all(size <= {9, 18, 27} for size in traced), "the short last batch runs eagerly"
@@ -62,7 +62,7 @@ def test_compiled_steps_are_captured_and_train_to_the_same_bits(method: str, tra
 
 def test_evaluation_and_other_batches_are_eager(traced: list[set[int]]) -> None:
     one = start(small("baseline"))
-    compile_steps(one)
+    use_engine(one, "compile")
     loader = make_loader(one.run, data.load("digits", "train", None, 0.1, 0), CPU)
     for epoch in range(2):
         for x, y in loader.epoch(epoch):

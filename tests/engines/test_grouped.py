@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from catchup_bench import data
 from catchup_bench.engines.grouped import Grouped
-from catchup_bench.training.loop import capture_steps, compile_steps, train_step
+from catchup_bench.training.loop import capture_steps, train_step, use_engine
 from catchup_bench.training.loop import test_error as error_on_test_images
 from catchup_bench.training.state import Training
 
@@ -126,7 +126,7 @@ def test_captured_steps_are_grouped_and_compiled_ones_are_not() -> None:
     assert one.grouped is not None
     for engine in ("compile", "compile+graphs"):
         if engine == "compile":
-            compile_steps(one)
+            use_engine(one, "compile")
         else:
             capture_steps(one, Rerun(), engine)
         assert one.grouped is None

@@ -206,7 +206,7 @@ def test_files_of_classes_that_do_not_fit_are_refused(cli: Cli, tmp_path: Path, 
 
 def test_only_imagenets_networks_have_its_outputs(tmp_path: Path) -> None:
     images_in(tmp_path / "part", [imagenet_wnids()[i] for i in PLACES])
-    dataset = f"folder:{tmp_path / 'part'}"
+    dataset = data.get(f"folder:{tmp_path / 'part'}")
     assert choose_outputs(1000, dataset, None, None, True, "m")[0] == PLACES
     with pytest.raises(UsageError, match="1000 outputs"):
         choose_outputs(1000, dataset, None, None, False, "m")
