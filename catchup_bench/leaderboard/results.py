@@ -14,7 +14,6 @@ from ..records.results_folder import (
     cost_file,
     failures_of_board,
     read_marks,
-    record_location,
     record_of_failure,
     records_of_board,
 )
@@ -44,18 +43,17 @@ def read_results(board: Board, folder: Path) -> Results:
 
     Raises :class:`VerificationFailed` for a record that contradicts itself.
     """
-    jobs = tuple(jobs_of(board))
-    expected = {job.path: job.run.digest for job in jobs}
+    jobs = {job.path: job for job in jobs_of(board)}
     records: Records = {}
     levels: dict[Path, int] = {}
     for path in records_of_board(folder):
         record, below = read_record(path), path.relative_to(folder)
-        if expected.get(below) == job_digest(record):
-            location = record_location(folder, path)
-            records.setdefault(location.label, {}).setdefault(location.setup, {})[record.source.seed] = record
+        job = jobs.get(below)
+        if job is not None and job.run.digest == job_digest(record):
+            records.setdefault(job.label, {}).setdefault(job.setup, {})[job.run.seed] = record
             levels[below] = read_marks(path).level
-    costs, failed = first_costs(board, folder), count_failures(expected, folder)
-    return Results(records, levels, costs, failed, relatives_in(board, jobs))
+    costs, failed = first_costs(board, folder), count_failures(jobs, folder)
+    return Results(records, levels, costs, failed, relatives_in(board, jobs.values()))
 
 
 def relatives_in(board: Board, jobs: Iterable[Job]) -> dict[str, tuple[str, ...]]:
@@ -76,13 +74,14 @@ def first_costs(board: Board, folder: Path) -> Mapping[str, float]:
     return next(filter(None, measured), {})
 
 
-def count_failures(expected: Mapping[Path, str], folder: Path) -> Counter[str]:
+def count_failures(jobs: Mapping[Path, Job], folder: Path) -> Counter[str]:
     """Count the failed trainings per label, in the board's own protocol and without a record."""
     counts: Counter[str] = Counter()
     for path in failures_of_board(folder):
         record = record_of_failure(path)
         failure = read_json(path, "failure")
         digest = failure.get("digest") if isinstance(failure, dict) else None
-        if digest is not None and expected.get(record.relative_to(folder)) == digest and not record.exists():
-            counts[record_location(folder, record).label] += 1
+        job = jobs.get(record.relative_to(folder))
+        if job is not None and job.run.digest == digest and not record.exists():
+            counts[job.label] += 1
     return counts
