@@ -406,6 +406,10 @@ def test_column_weights_sum_to_one() -> None:
     [
         ('rank = "both"', 'rank = "neither"', "is not a column"),
         ("seeds = [0, 1]", "seeds = []", "seeds"),
+        ("seeds = [0, 1]", "seeds = [0, -1]", r"seeds\.1 = -1"),
+        ("seeds = [0, 1]", f"seeds = [{2**31}]", r"seeds\.0 = 2147483648"),
+        ('name = "clean err"\n', 'name = "clean err"\npaper = "T1.top1_er"\n', r"did you mean T1\.top1_err"),
+        ('name = "clean err"\n', 'name = "clean err"\npaper = {id = "T1", note = "", rows = {}}\n', "name of a column"),
         ('title = "Tiny"', 'titel = "Tiny"', "titel"),
         ('conditions = ["clean"]', "", "needs either conditions or mean_of"),
         ('mean_of = ["clean err", "zoom acc"]', 'mean_of = ["both"]', "needs either"),

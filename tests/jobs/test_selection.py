@@ -15,7 +15,8 @@ from catchup_bench.errors import UsageError
 from catchup_bench.jobs import selection
 from catchup_bench.jobs.estimate import look_ahead
 from catchup_bench.jobs.job import Deadline, Workspace
-from catchup_bench.records.results_folder import cost_file
+from catchup_bench.jobs.run_board import find_work
+from catchup_bench.records.results_folder import board_folder, cost_file
 from catchup_bench.runs.folder import make_folder
 from catchup_bench.system.files import write_json
 from catchup_bench.system.provenance import device_name
@@ -119,7 +120,7 @@ def test_hours_are_learnt_from_the_runs_that_were_finished_here(tmp_path: Path) 
     and a damaged folder count for nothing."""
     (tmp_path / "tiny.toml").write_text(TINY.replace('"catchup"]', '"catchup", "cutmix"]'))
     board = boards.load(str(tmp_path / "tiny.toml"))
-    workspace, device = Workspace(tmp_path / "runs", tmp_path, "tiny", None, "cpu"), torch.device("cpu")
+    workspace, device = Workspace(tmp_path / "runs", tmp_path, None, "cpu"), torch.device("cpu")
     jobs = {job.label: job for job in jobs_of(board)}
     images = 1000 * jobs["baseline"].run.recipe.epochs
     for label, seconds, name in (
@@ -131,8 +132,8 @@ def test_hours_are_learnt_from_the_runs_that_were_finished_here(tmp_path: Path) 
     (tmp_path / "runs" / "damaged").mkdir()
     (tmp_path / "runs" / "damaged" / "training.json").write_text("{")
     costs = {"methods": {"cutmix": {"ratio": 1.5}}}
-    write_json(cost_file(workspace.results, board.setups[0].name), costs)
-    [setup] = look_ahead(board, workspace, list(jobs.values()), device)["setups"]
+    write_json(cost_file(board_folder(tmp_path, board.name), board.setups[0].name), costs)
+    [setup] = look_ahead(find_work(board, workspace), workspace, device)["setups"]
     assert setup["learnt"] == 2 and setup["seconds_per_image"] == pytest.approx(100 / images)
     forward = 3 * setup["conditions"] * 797 * 100 / images / 3
     quarter = (100 + 300 + 150) / 4

@@ -16,8 +16,9 @@ from catchup_bench.records.results_folder import read_marks, strays
 from catchup_bench.runs.build import build, evaluation_net
 from catchup_bench.runs.make import make_run
 from catchup_bench.verification import retraining
+from catchup_bench.verification.all_records import find_problems
 from catchup_bench.verification.isolated import check_isolated, refuse
-from catchup_bench.verification.record import Verdict, keep_level
+from catchup_bench.verification.record import Verdict, keep_level, verify_record
 from catchup_bench.verification.since import find_changes
 from catchup_bench.verification.stored_values import differing_values
 from tests.boards.test_board import TOML
@@ -66,6 +67,18 @@ def test_one_maintainer_makes_level_3_and_a_second_level_4(root: Path, monkeypat
     assert [text for kind, text in kit.answers(root) if kind == "problem"] == []
     write_record(read_record(path).model_copy(update={"evaluated": []}), path)
     assert read_marks(path).level == 1 and len(read_marks(path).problems) == 3
+
+
+def test_one_record_is_told_what_all_are(root: Path) -> None:
+    path = root / kit.SETUP / "catchup" / "seed0.json"
+    keep_level(path, Verdict(2, 106, {}))
+    record = read_record(path)
+    write_record(record.model_copy(update={"training": {**record.training, "epochs": 1}}), path)
+    texts = [text for file, text in find_problems(root) if file == path]
+    assert len(texts) == 2 and "its training is of 1 epochs" in texts[0] and "it was changed after" in texts[1]
+    with pytest.raises(VerificationFailed) as err:
+        verify_record(path, None, torch.device("cpu"))
+    assert str(err.value) == f"{path}: {texts[0]}"
 
 
 @needs_ssh_keygen
