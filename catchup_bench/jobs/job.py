@@ -145,13 +145,6 @@ def do_job(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, 
     return time.monotonic() - start
 
 
-def has_failed(results: Path, job: Job) -> bool:
-    """Return whether the folder ``results`` of the job's board says that its training failed."""
-    path = failure_file(results / job.path)
-    failure = read_json(path, "failure") if path.exists() else None
-    return isinstance(failure, dict) and failure.get("digest") == job.run.digest
-
-
 @dataclass
 class Ledger:
     """What became of a board's jobs, kept by whoever has them done: records are written as they come, into the folder

@@ -9,11 +9,11 @@ from ..errors import RunFailed
 from ..leaderboard.pages import make_pages
 from ..leaderboard.table import Table, make_table
 from ..records.costs import read_costs
-from ..records.results_folder import board_folder, cost_file
+from ..records.results_folder import board_folder, cost_file, failed_digest
 from ..runs.run import Run
 from .costs import measure_costs
 from .executor import Executor
-from .job import BoardProgress, BoardWork, Workspace, has_failed, missing_jobs
+from .job import BoardProgress, BoardWork, Workspace, missing_jobs
 from .selection import ALL, Selection
 
 
@@ -35,7 +35,7 @@ def find_work(
     jobs, results = list(jobs_of(board)), board_folder(workspace.root, board.name)
     costs = {setup.name: read_costs(cost_file(results, setup.name)).ratios for setup in board.setups}
     missing = missing_jobs(board, workspace, selection.of(jobs))
-    failed = [] if retry_failed else [job for job in missing if has_failed(results, job)]
+    failed = [] if retry_failed else [job for job in missing if failed_digest(results / job.path) == job.run.digest]
     todo = longest_first([job for job in missing if job not in failed], costs)
     return BoardWork(board, results, jobs, todo, failed, costs)
 

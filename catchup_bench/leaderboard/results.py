@@ -12,14 +12,12 @@ from ..records.costs import read_costs
 from ..records.record import Record, read_record
 from ..records.results_folder import (
     cost_file,
-    failures_of_board,
+    failed_digest,
     read_marks,
-    record_of_failure,
     records_of_board,
 )
 from ..relatives import related
 from ..runs.run import Run
-from ..system.files import read_json
 
 Records = dict[str, dict[str, dict[int, Record]]]
 """Label → setup → seed → record."""
@@ -76,12 +74,5 @@ def first_costs(board: Board, folder: Path) -> Mapping[str, float]:
 
 def count_failures(jobs: Mapping[Path, Job], folder: Path) -> Counter[str]:
     """Count the failed trainings per label, in the board's own protocol and without a record."""
-    counts: Counter[str] = Counter()
-    for path in failures_of_board(folder):
-        record = record_of_failure(path)
-        failure = read_json(path, "failure")
-        digest = failure.get("digest") if isinstance(failure, dict) else None
-        job = jobs.get(record.relative_to(folder))
-        if job is not None and job.run.digest == digest and not record.exists():
-            counts[job.label] += 1
-    return counts
+    records = ((job, folder / path) for path, job in jobs.items())
+    return Counter(job.label for job, path in records if not path.exists() and failed_digest(path) == job.run.digest)

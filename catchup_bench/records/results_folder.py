@@ -60,19 +60,18 @@ def records_of_board(folder: Path) -> list[Path]:
     return sorted(folder.glob("*/*/seed*.json"))
 
 
-def failures_of_board(folder: Path) -> list[Path]:
-    """Return the files of all failed trainings in a board's ``folder``, sorted."""
-    return sorted(folder.glob(f"*/*/{FAILED}seed*.json"))
-
-
 def failure_file(record: Path) -> Path:
     """Return the file beside ``record`` that says that its training failed."""
     return record.with_name(f"{FAILED}{record.name}")
 
 
-def record_of_failure(failure: Path) -> Path:
-    """Return the path of the record that :func:`failure_file` belongs to."""
-    return failure.with_name(failure.name.removeprefix(FAILED))
+def failed_digest(record: Path) -> str | None:
+    """Return the digest of the run whose training failed, as the file beside ``record`` says; ``None`` where none
+    is."""
+    path = failure_file(record)
+    failure = read_json(path, "failure") if path.exists() else None
+    digest = failure.get("digest") if isinstance(failure, dict) else None
+    return digest if isinstance(digest, str) else None
 
 
 def mark_file(record: Path) -> Path:

@@ -16,7 +16,7 @@ from catchup_bench import boards
 from catchup_bench.boards.grid import Job, jobs_of
 from catchup_bench.errors import Busy, OutOfTime, RunFailed, UsageError
 from catchup_bench.jobs import ray_cluster, ray_tasks
-from catchup_bench.jobs.job import Deadline, Ledger, Workspace, has_failed, missing_jobs
+from catchup_bench.jobs.job import Deadline, Ledger, Workspace, missing_jobs
 from catchup_bench.jobs.local import run_locally
 from catchup_bench.jobs.ray_cluster import Cluster, connect, gpus_per_run, ping
 from catchup_bench.jobs.ray_tasks import (
@@ -28,7 +28,7 @@ from catchup_bench.jobs.ray_tasks import (
     run_on_ray,
     run_task,
 )
-from catchup_bench.records.results_folder import board_folder
+from catchup_bench.records.results_folder import board_folder, failed_digest
 from catchup_bench.system.files import locked
 from tests.cli.test_cli import TINY
 from tests.conftest import Cli
@@ -324,7 +324,7 @@ def test_a_failed_training_is_told_beside_the_record(grid: boards.Board, tmp_pat
     job, here = next(jobs_of(grid.model_copy(update={"setups": (setup,)}))), place(tmp_path)
     ledger = Ledger(board_folder(here.root, grid.name), Quiet())
     ray_tasks.settle(ledger, job, perform(job, here)[0])
-    assert has_failed(ledger.results, job)
+    assert failed_digest(ledger.results / job.path) == job.run.digest
     with pytest.raises(RunFailed, match="no longer finite"):
         ledger.close()
 
