@@ -22,6 +22,7 @@ from catchup_bench.leaderboard.statistics import Summary, rank
 from catchup_bench.leaderboard.table import Row, Table, make_table
 from catchup_bench.records.outcomes import collect_record, read_outcomes
 from catchup_bench.records.record import Outcome, write_record
+from catchup_bench.records.results_folder import board_folder
 from catchup_bench.runs.folder import RunFolder
 from catchup_bench.runs.make import make_run
 from catchup_bench.suites import Context, make_suites, suite_class
@@ -138,7 +139,8 @@ conditions = ["transfer-inputmixup-s2-n50"]
 def test_a_job_of_a_board_and_its_reproduction_train_the_sources_of_its_examples(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(BOARD)
     board = boards.load(str(tmp_path / "tiny.toml"))
-    workspace = Workspace(runs=tmp_path / "runs", root=tmp_path, board="tiny", data_dir=None, device="cpu")
+    workspace = Workspace(runs=tmp_path / "runs", root=tmp_path, data_dir=None, device="cpu")
+    results = board_folder(tmp_path, "tiny")
     first, second = list(jobs_of(board))
     do_job(first, board.settings, workspace, NoProgress())
     assert {p.name for p in (tmp_path / "runs").iterdir()} == {first.run.folder, second.run.folder}
@@ -149,12 +151,10 @@ def test_a_job_of_a_board_and_its_reproduction_train_the_sources_of_its_examples
     do_job(second, board.settings, workspace, NoProgress())
     assert weights.stat().st_mtime_ns == trained
     for job in (first, second):
-        write_record(collect_record(workspace.runs / job.run.folder), workspace.results / job.path)
-    texts = findings.sentences(make_table(board, workspace.results))
+        write_record(collect_record(workspace.runs / job.run.folder), results / job.path)
+    texts = findings.sentences(make_table(board, results))
     assert any("a row's own" in text for text in texts)
-    again = reproduce(
-        workspace.results / first.path, tmp_path, tmp_path / "again", device=CPU, board=str(tmp_path / "tiny.toml")
-    )
+    again = reproduce(results / first.path, tmp_path, tmp_path / "again", device=CPU, board=str(tmp_path / "tiny.toml"))
     assert {p.name for p in (tmp_path / "again").iterdir()} == {first.run.folder, second.run.folder}
     assert again.weights and not any(again.differing.values())
 
