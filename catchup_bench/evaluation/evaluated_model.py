@@ -224,7 +224,8 @@ def model_of_zoo(
 
     zoo_name = name.removeprefix(ZOO)
     zoo = (data_dir or data.default_folder()) / "robustbench"
-    net, entry = load_model(zoo_name, dataset, zoo).to(device).eval(), data.get(dataset)
+    net = load_model(zoo_name, dataset, zoo).to(device).eval()
+    entry = data.get(dataset)
     with torch.inference_mode():
         count = net(torch.zeros(1, 3, entry.size, entry.size, device=device)).shape[1]
     outputs, by = choose_outputs(count, entry, data_dir, choices.classes, dataset == "imagenet", name)
@@ -251,12 +252,13 @@ def model_of_external(
 ) -> EvaluatedModel:
     """Read a network of a board that was trained elsewhere, in a folder of its own. Raises :class:`UsageError` when its
     file is missing or another one."""
-    name, dataset = network.checkpoint, network.dataset.name
+    name = network.checkpoint
+    dataset = network.dataset.name
     choices = Choices(normalise=network.normalise, weights=network.weights)
     if name.startswith(ZOO):
         model = model_of_zoo(name, dataset, runs, data_dir, device, choices)
     else:
-        path = (data_dir or data.default_folder()) / "checkpoints" / name
+        path = Path(data_dir or data.default_folder(), "checkpoints", name)
         if not path.is_file():
             raise UsageError(f"{path} is missing: get the file whose SHA-256 is {network.sha256}")
         if file_digest(path) != network.sha256:

@@ -32,7 +32,8 @@ def find_work(
     board: Board, workspace: Workspace, selection: Selection = ALL, *, retry_failed: bool = False
 ) -> BoardWork:
     """Find the selected jobs of ``board`` that have no complete record."""
-    jobs, results = list(jobs_of(board)), board_folder(workspace.root, board.name)
+    jobs = list(jobs_of(board))
+    results = board_folder(workspace.root, board.name)
     costs = {setup.name: read_costs(cost_file(results, setup.name)).ratios for setup in board.setups}
     missing = missing_jobs(board, workspace, selection.of(jobs))
     failed = [] if retry_failed else [job for job in missing if failed_digest(results / job.path) == job.run.digest]

@@ -36,9 +36,10 @@ def beside(t: Table, row: Row, column: Column) -> Beside | None:
     """Return a row's value beside the printed one; ``None`` where the paper or the records have no value."""
     if column.paper is None or column.name not in row.values:
         return None
-    printed, ours = column.paper.rows.get(_printed_name(t, row.label)), row.values[column.name]
+    printed = column.paper.rows.get(_printed_name(t, row.label))
     if printed is None:
         return None
+    ours = row.values[column.name]
     return Beside(ours.mean, _exact(printed), statistics.prediction(ours, column.paper.runs))
 
 

@@ -132,7 +132,8 @@ class Marks(NamedTuple):
 def read_marks(record: Path) -> Marks:
     """Read the mark of ``verify --keep`` and the signed statements beside ``record``."""
     signed, problems = read_statements(record, leaderboards_of(record))
-    path, kept = mark_file(record), 1
+    path = mark_file(record)
+    kept = 1
     if path.exists():
         mark = read_json(path, "verification")
         mark = mark if isinstance(mark, dict) else {}

@@ -10,7 +10,8 @@ from ..records.record import Record
 def check_images(record: Record, path: Path, data_dir: Path | None) -> None:
     """Raise :class:`VerificationFailed` unless the images in the data folder are those that ``record`` was evaluated
     on, and, of a run that says which, trained on."""
-    dataset, run, trained_on = record.source.dataset, record.run, record.training.get("train_sha256")
+    dataset, run = record.source.dataset, record.run
+    trained_on = record.training.get("train_sha256")
     if data.load(dataset.name, "test", data_dir).digest() != record.test_sha256:
         raise VerificationFailed(f"{path}: its test images are not those in the data folder")
     if run is None or trained_on is None:
