@@ -5,7 +5,7 @@ import reprlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .system.text import printable
+from .text import printable
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

@@ -6,17 +6,13 @@ reading a device value on the host, so that a step can be captured as one graph 
 
 Terms: ``x`` is a B×3×H×W batch of images in [0,1], or around it where a recipe changes colours; ``y`` int64 labels of
 length B; ``lam`` is λ, the weight of the image's own label; ``perm`` pairs image *i* with image ``perm[i]``.
-
-The module can be called: ``catchup_bench.method("cutmix")`` is :func:`catchup_bench.api.method`.
 """
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import torch
@@ -30,9 +26,6 @@ from torch import Tensor, nn
 
 from .bounds import check_fields
 from .relatives import related
-
-if TYPE_CHECKING:
-    from .api import LoopMethod
 
 Criterion = Literal["ce", "bce"] | Callable[[Tensor, Tensor], Tensor]
 
@@ -262,15 +255,3 @@ def frozen_statistics(net: Network) -> Iterator[None]:
         yield
     finally:
         net.train(was)
-
-
-class _CallableModule(ModuleType):
-    """This module: the name ``catchup_bench.method`` is that of the contract and of a function of the Python API."""
-
-    def __call__(self, name: str, *, seed: int = 0, normalise: str = "none", **options: Any) -> "LoopMethod":
-        from .api import method
-
-        return method(name, seed=seed, normalise=normalise, **options)
-
-
-sys.modules[__name__].__class__ = _CallableModule

@@ -18,7 +18,6 @@ from typing import Annotated, Any, ClassVar, Literal, Union
 
 import annotated_types
 
-from . import __path__ as PACKAGE
 from .bounds import bounded_fields, check_fields
 from .errors import UsageError
 
@@ -27,7 +26,12 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 LARGEST = 2**20
 """Bytes that a method file may have."""
 
-CONTRACT = Path(PACKAGE[0]) / "method.py"
+HERE = Path(__file__).resolve().parent
+
+TOPS = (HERE,) if (HERE / "methods").is_dir() else (HERE, HERE.parent)
+"""Folders in which modules of this package lie: in a checkout ``methods/`` sits beside it."""
+
+CONTRACT = HERE / "method.py"
 
 ATTRIBUTES: dict[str, Any] = {
     "title": str,
@@ -153,7 +157,7 @@ class Source:
         if node.level == 1 and node.module:
             return self.path.parent.joinpath(*parts).with_suffix(".py")
         if node.level == 0 and parts[0] == __package__ and len(parts) > 1:
-            candidates = [Path(top).joinpath(*parts[1:]).with_suffix(".py") for top in PACKAGE]
+            candidates = [top.joinpath(*parts[1:]).with_suffix(".py") for top in TOPS]
             return next((candidate for candidate in candidates if candidate.is_file()), None)
         return None
 

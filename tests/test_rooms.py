@@ -2,6 +2,7 @@
 
 import ast
 import email
+import graphlib
 import json
 import os
 import re
@@ -97,6 +98,7 @@ LIGHT = [
     "system/trackers",
     "system/signals",
     "system/toml_files",
+    "text",
 ]
 
 HEAVY = {
@@ -132,6 +134,35 @@ def imports(path: Path, *, top_only: bool) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found.add("." * node.level + (node.module or ""))
     return found
+
+
+def rooms_imported(path: Path) -> set[str]:
+    """The files and folders of the package that a file imports, anywhere in it; its root is called ``__init__``."""
+    package = path.relative_to(ROOT).parts[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        parts = (*package[: len(package) - node.level + 1], *filter(None, (node.module or "").split(".")))
+        if not node.level:
+            parts = tuple((node.module or "").split("."))
+        if parts[0] != "catchup_bench":
+            continue
+        for alias in node.names:
+            name = parts[1] if len(parts) > 1 else alias.name
+            home = ROOT / "catchup_bench"
+            found.add(name if (home / name).is_dir() or (home / f"{name}.py").is_file() else "__init__")
+    return found
+
+
+def test_imports_lead_one_way_between_rooms() -> None:
+    """No circle, also by what a function imports when it is called: rooms can be put on floors."""
+    ties: dict[str, set[str]] = {}
+    for path in CORE:
+        room = path.relative_to(ROOT / "catchup_bench").parts[0].removesuffix(".py")
+        ties.setdefault(room, set()).update(rooms_imported(path) - {room})
+    assert len(ties) > 25 and "text" in ties["errors"] and "api" in ties["__init__"]
+    list(graphlib.TopologicalSorter(ties).static_order())  # raises an error that names the circle
 
 
 @pytest.mark.parametrize("path", METHODS, ids=lambda p: p.stem)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from ..system.text import printable
+from ..text import printable
 from .options import DataDir, Device, Json, Root, show
 
 if TYPE_CHECKING:

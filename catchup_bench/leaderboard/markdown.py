@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from .. import boards
 from ..boards import Column
 from ..records.attack_checks import LEGEND
-from ..system.text import markdown as escaped
+from ..text import markdown as escaped
 from . import claims, findings, schedule
 from .table import Row, Table, record_count
 from .wording import (

@@ -13,7 +13,7 @@ from ..method_files import Outline, outline
 from ..records.costs import read_costs
 from ..records.results_folder import cost_files
 from ..relatives import relatives_text
-from ..system.text import markdown
+from ..text import markdown
 
 LABELS = {
     "Defaults": "Source of the defaults",

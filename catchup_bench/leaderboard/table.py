@@ -13,7 +13,7 @@ from ..errors import VerificationFailed
 from ..records.attack_checks import suspicions
 from ..records.record import Outcome, Record
 from ..records.results_folder import record_path
-from ..system.text import printable
+from ..text import printable
 from . import statistics
 from .points import CurveKind, Points, mean_curves
 from .relative import column_weights

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from ..boards import Column, Entry, paper
 from ..boards.metrics import METRICS
-from ..system.text import printable
+from ..text import printable
 from . import findings
 from .relative import reference_name
 from .statistics import NO_TIER, AgainstBaseline, decimal, decimal_root

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ..errors import UsageError, VerificationFailed, one_line
 from ..runs.run import ExternalNetwork, Run
 from ..system.files import read_json, write_bytes
-from ..system.text import printable
+from ..text import printable
 from . import facts
 from .compact import as_text, compact, expand
 

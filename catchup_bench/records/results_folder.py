@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..errors import NothingSelected, UsageError
 from ..system.files import PART, file_digest, read_json
-from ..system.text import printable
+from ..text import printable
 from .verifiers import read_statements
 
 VERIFIED, FAILED = "verified-", "failed-"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ..leaderboard.statistics import wilson
 from ..records.attack_checks import suspicions
 from ..records.record import Outcome
-from ..system.text import printable
+from ..text import printable
 
 if TYPE_CHECKING:
     from ..suites import Suite

@@ -16,7 +16,7 @@ from ..models.staging import FAMILIES, find_stages
 from ..plugins import complete_options
 from ..seeds import derive
 from ..system.files import file_digest
-from ..system.text import printable
+from ..text import printable
 from .run import ModelSpec, Run
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import Busy, RunFailed, UsageError
-from .text import printable
+from ..text import printable
 
 PART = ".part"
 """How the names of unfinished files end."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BenchError, UsageError, VerificationFailed
-from ..system.text import printable
+from ..text import printable
 
 if TYPE_CHECKING:
     from .method import Check

@@ -14,7 +14,7 @@ from ..records.costs import CostRecord
 from ..records.record import Record, as_json
 from ..runs.run import ExternalNetwork, Run
 from ..suites import make_suites, resolve_suites
-from ..system.text import printable
+from ..text import printable
 
 BASELINE = "baseline"
 """Label of the row that costs are relative to."""

@@ -19,7 +19,7 @@ from ..runs.run import parse_run
 from ..suites import Suite, make_suites, resolve_suites, suite_class, suite_names
 from ..system.files import file_digest, read_json, write_json
 from ..system.provenance import stamp
-from ..system.text import printable
+from ..text import printable
 from .images import check_images
 from .on_board import BoardGrid
 from .stored_values import differing_values

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catchup_bench.cli.streams import show_anywhere
-from catchup_bench.system.text import LONGEST, markdown, printable
+from catchup_bench.text import LONGEST, markdown, printable
 
 
 @given(st.text(max_size=300))
