@@ -27,7 +27,8 @@ def train_all(
     threads: int | None = None,
 ) -> None:
     """Train ``runs`` below ``folder``; those that are finished stay as they are. One that another process trains comes
-    last, and is waited for. ``of_first`` receives what happens in the first of them, instead of ``progress``. Raises :class:`OutOfTime` when ``progress`` asks to stop, and what training raises."""
+    last, and is waited for. ``of_first`` receives what happens in the first of them, instead of ``progress``. Raises
+    :class:`OutOfTime` when ``progress`` asks to stop, and what training raises."""
     progress = progress or NoProgress()
     left = list(runs)
     first = next(iter(left), None)
