@@ -1,6 +1,7 @@
 """The Hugging Face hub: files of a repository, and nothing of it that is run."""
 
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -86,14 +87,13 @@ def download(repo: Repo, *files: str) -> Path:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the client library from printing each of its attempts; its errors say what came of them."""
-    from huggingface_hub.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        logger.setLevel(before)
 
 
 def download_json(repo: Repo, file: str) -> dict[str, Any]:
