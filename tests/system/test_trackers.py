@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import torch
 
 from catchup_bench.cli import options
 from catchup_bench.records.outcomes import read_stored
+from catchup_bench.runs.make import make_run
 from catchup_bench.system import trackers
 from catchup_bench.system.progress import NoProgress
 from catchup_bench.system.trackers import SINKS, Several, Tracking
+from catchup_bench.training.several import train_all
 from tests.conftest import Cli, as_json
 
 SMALL = ["--method", "baseline", "--fraction", "0.05", "--width", "2", "--epochs", "2", "--json"]
@@ -226,3 +229,20 @@ def test_trackio_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         rows = [json.loads(row[0]) for row in connection.execute("select metrics from metrics order by id")]
     assert [row["loss"] for row in rows if "loss" in row] == [2.5, 1.25]
     assert [row["clean/clean"] for row in rows if "clean/clean" in row] == [37.5]
+
+
+def test_a_tracker_receives_nothing_of_the_other_runs_that_a_suite_needs(tmp_path: Path) -> None:
+    class Epochs(NoProgress):
+        def __init__(self) -> None:
+            self.seen: list[int] = []
+
+        def epoch(self, line: dict[str, Any]) -> None:
+            self.seen.append(line["epoch"])
+
+    runs = [
+        make_run("baseline", "digits", width=2, overrides={"epochs": epochs}, fraction=0.05, seed=0)
+        for epochs in (1, 2)
+    ]
+    own, others = Epochs(), Epochs()
+    train_all(runs, tmp_path, device=torch.device("cpu"), progress=others, of_first=own)
+    assert own.seen == [1] and others.seen == [1, 2]
