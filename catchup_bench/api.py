@@ -105,10 +105,10 @@ def evaluate(
     suites: str | Iterable[str] = ROBUSTNESS,
     *,
     normalise: str = "none",
-    classes: Path | None = None,
+    classes: Path | str | None = None,
     settings: Settings | None = None,
-    folder: Path | None = None,
-    data_dir: Path | None = None,
+    folder: Path | str | None = None,
+    data_dir: Path | str | None = None,
     threads: int | None = None,
 ) -> Evaluation:
     """Evaluate ``net``, on the device where it is, on the test images of ``dataset``.
@@ -131,21 +131,26 @@ def evaluate(
     clean   clean  797
     fgsm-4   fgsm  797
     """
-    resolved = named_suites(suites, settings, dataset, data_dir)
+    where = path_or_none(data_dir)
+    resolved = named_suites(suites, settings, dataset, where)
     entry = data.get(dataset)
     mean, std = parse_constants(normalise, entry)
     evaluated: nn.Module = net if normalise == "none" else NormalisedNet(net, mean, std)
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     count = count_outputs(evaluated, entry.size)
-    outputs, how = choose_outputs(count, entry, data_dir, classes, count == 1000, type(net).__name__)
+    outputs, how = choose_outputs(count, entry, where, path_or_none(classes), count == 1000, type(net).__name__)
     if how:
         evaluated = SelectedOutputs(evaluated, outputs).to(device)
     stated = {"network": type(net).__name__, "normalisation": normalise} | selection_facts(outputs, how)
     checkpoint = {"sha256": state_digest(net, json.dumps(stated, sort_keys=True)), **stated}
     with tempfile.TemporaryDirectory() as temporary:
         model = EvaluatedModel(evaluated, dataset, Path(folder or temporary), checkpoint)
-        found = evaluate_model(model, resolved, device=device, data_dir=data_dir, threads=threads)
+        found = evaluate_model(model, resolved, device=device, data_dir=where, threads=threads)
     return Evaluation(found, resolved)
+
+
+def path_or_none(path: Path | str | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def named_suites(
@@ -185,15 +190,16 @@ class TrainedRun:
         suites: str | Iterable[str] = ROBUSTNESS,
         *,
         settings: Settings | None = None,
-        data_dir: Path | None = None,
+        data_dir: Path | str | None = None,
         device: str = "auto",
         threads: int | None = None,
     ) -> Evaluation:
         """Evaluate what is missing of ``suites``, store it in the folder, and return all that was asked for."""
-        resolved = named_suites(suites, settings, self.run.dataset.name, data_dir)
+        of_data = path_or_none(data_dir)
+        resolved = named_suites(suites, settings, self.run.dataset.name, of_data)
         where = choose_device(device)
         model = trained_model(self.folder, where)
-        return Evaluation(evaluate_model(model, resolved, device=where, data_dir=data_dir, threads=threads), resolved)
+        return Evaluation(evaluate_model(model, resolved, device=where, data_dir=of_data, threads=threads), resolved)
 
     def record(self) -> Record:
         """Return the record of the run: its outcomes so far, and their provenance."""
@@ -214,7 +220,7 @@ def train(
     seed: int = 0,
     settings: Settings | None = None,
     runs: Path | str = "runs",
-    data_dir: Path | None = None,
+    data_dir: Path | str | None = None,
     device: str = "auto",
     engine: str = "auto",
     threads: int | None = None,
@@ -242,7 +248,7 @@ def train(
         fraction=fraction, seed=seed, settings=given,
     )  # fmt: skip
     folder = train_run(
-        run, Path(runs), device=choose_device(device), data_dir=data_dir, engine=engine, threads=threads,
+        run, Path(runs), device=choose_device(device), data_dir=path_or_none(data_dir), engine=engine, threads=threads,
         progress=progress,
     )  # fmt: skip
     return TrainedRun(folder)
@@ -266,7 +272,7 @@ def corrupt(
     *,
     indices: Iterable[int] | None = None,
     seed: int = 0,
-    frost: Path | None = None,
+    frost: Path | str | None = None,
 ) -> Pictures:
     """Return corrupted copies of ``images``, of the same kind, shape and device.
 
@@ -288,6 +294,13 @@ def corrupt(
     >>> foggy.shape, foggy.dtype, bool((foggy == catchup_bench.corrupt(image, "fog", 3)).all())
     ((48, 64, 3), dtype('uint8'), True)
     """
+    if not isinstance(images, np.ndarray | Tensor):
+        raise UsageError(f"images must be an array or a tensor, not {type(images).__name__}")
+    if frost is not None and name == "frost" and not Path(frost).is_dir():
+        raise UsageError(
+            f"no folder {frost}: catchup-bench data fetch frost downloads the pictures into the folder frost of the "
+            "datasets, which catchup-bench data where frost shows"
+        )
     given = torch.from_numpy(np.ascontiguousarray(images)) if isinstance(images, np.ndarray) else images
     floats = isinstance(images, Tensor) and given.is_floating_point()
     if given.ndim not in (3, 4):

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./[^)]*\)")
+LINK = re.compile(r"\[([^\]]+)\]\(([^)]*)\)")
 ROLE = re.compile(r":\w+:<code>~?(?:[\w.]*\.)?(\w+)</code>")
 
 
@@ -26,8 +26,12 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Take out links that lead out of docs/."""
-    return OUTSIDE.sub(r"\1", markdown)
+    """Take out links that lead out of docs/, and to folders of data in it."""
+    return LINK.sub(lambda link: link[1] if link[2].startswith("../") or is_folder(link[2]) else link[0], markdown)
+
+
+def is_folder(target: str) -> bool:
+    return (ROOT / "docs" / target).is_dir() if target and "://" not in target else False
 
 
 def on_page_content(html: str, **_: Any) -> str:

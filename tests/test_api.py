@@ -81,6 +81,18 @@ def test_outcomes_in_a_folder_are_of_one_network(tmp_path: Path) -> None:
         api.evaluate(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 7)), suites="clean")
 
 
+def test_paths_may_be_strings(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 12))
+    classes = tmp_path / "classes.txt"
+    classes.write_text("".join(f"{i}\n" for i in range(2, 12)))
+    by_path = api.evaluate(net, suites="clean", classes=classes, folder=tmp_path / "one", data_dir=tmp_path)
+    by_text = api.evaluate(
+        net, suites="corruption", settings={"corruption": {"types": ["frost"]}},
+        classes=str(classes), folder=str(tmp_path / "two"), data_dir=str(tmp_path),
+    )  # fmt: skip
+    assert len(by_text.outcomes) == 5 and len(by_path.outcomes) == 1 and (tmp_path / "two" / "outcomes").is_dir()
+
+
 def test_training_resumes_what_the_command_line_began(cli: Cli, tmp_path: Path) -> None:
     words = ["--fraction", "0.1", "--width", "4", "--epochs", "1", "--seed", "3", "--set", "cutmix.alpha=0.5"]
     folder = as_json(cli("train", "--method", "cutmix", *words, "--json"))["folder"]
@@ -117,9 +129,12 @@ def test_what_is_no_picture_is_not_corrupted() -> None:
         (np.zeros((4, 4, 3), np.int64), "uint8"),
         (np.zeros((4, 4, 1), np.uint8), "shape"),
         (torch.full((3, 4, 4), 1.5), r"lie in \[0,1\]"),
+        ([[0]], "an array or a tensor, not list"),
     ):
         with pytest.raises(UsageError, match=said):
             catchup_bench.corrupt(images, "fog", 1)  # type: ignore[type-var]
+    with pytest.raises(UsageError, match="no folder absent: catchup-bench data fetch frost"):
+        catchup_bench.corrupt(np.zeros((8, 8, 3), np.uint8), "frost", 1, frost="absent")
     with pytest.raises(UsageError, match="did you mean fog"):
         catchup_bench.corrupt(np.zeros((8, 8, 3), np.uint8), "fogg", 1)
 

@@ -23,11 +23,14 @@ class Job(BaseModel):
     setup: str
     label: str
     suites: tuple[str, ...]
+    only_setup: bool = False
+    """Whether the board has no other setup."""
 
     @property
     def name(self) -> str:
-        """Return what a display calls it."""
-        return f"{self.setup} {self.label} seed {self.run.seed}"
+        """Return what a display calls it: its row and seed, after its setup where the board has several."""
+        name = f"{self.label} seed {self.run.seed}"
+        return name if self.only_setup else f"{self.setup} {name}"
 
     @property
     def path(self) -> Path:
@@ -49,12 +52,13 @@ def jobs_of(board: Board) -> Iterator[Job]:
 
 
 def make_jobs(board: Board) -> Iterator[Job]:
+    only = len(board.setups) == 1
     for setup in board.setups:
         runs = {entry.row: make_board_run(setup, entry, board.seeds[0]) for entry in board.methods}
         for seed in board.seeds:
             for label, run in runs.items():
                 own = run.model_copy(update={"seed": seed})
-                yield Job(run=own, setup=setup.name, label=label, suites=setup.suites)
+                yield Job(run=own, setup=setup.name, label=label, suites=setup.suites, only_setup=only)
     for external in board.loaded:
         yield external_job(board, external)
 
@@ -92,7 +96,8 @@ def external_job(board: Board, entry: ExternalEntry) -> Job:
         )
     except ValidationError as err:
         raise UsageError(f"{entry.label}: {one_line(err)}") from None
-    return Job(run=network, setup=setup.name, label=entry.row, suites=setup.suites)
+    only = len(board.setups) == 1
+    return Job(run=network, setup=setup.name, label=entry.row, suites=setup.suites, only_setup=only)
 
 
 def job_digest(record: Record) -> str:

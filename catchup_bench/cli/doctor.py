@@ -73,9 +73,17 @@ def doctor(as_json: Json = False) -> None:
     facts = examine()
     if as_json:
         return show(facts)
+    typer.echo("\n".join(lines_of(facts)))
+
+
+def lines_of(facts: dict[str, Any]) -> list[str]:
+    """Return what to print of ``facts``."""
+    lines = []
     for key, value in facts.items():
-        if key != "problems":
-            text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-            typer.echo(f"{key}: {text}")
-    for problem in facts["problems"]:
-        typer.echo(f"problem: {problem}")
+        if isinstance(value, dict):
+            known = [f"{k} {v}" for k, v in value.items() if v is not None]
+            lines.append(f"{key}: {', '.join(known) or 'unknown'}")
+        elif key != "problems":
+            lines.append(f"{key}: {value}")
+    problems = [f"problem: {problem}" for problem in facts["problems"]]
+    return [*lines, *(problems or ["no problem was found, and gradients are right"])]

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,7 +91,7 @@ def evaluate(
     from ..runs.make import model_spec
     from ..suites import make_suites, resolve_suites
     from ..system.hardware import captures, choose_device
-    from ..system.trackers import Several, Tracking, check_tracker
+    from ..system.trackers import check_tracker, tracked
     from . import tables
     from .progress import EvaluationBar
 
@@ -137,10 +136,10 @@ def evaluate(
         bar.begin([(n, s.passes(c)) for f, by in todo.items() for n, s in resolved[f].items() for c in by[n]])
         for folder, _, make in models:
             model_now = make()
-            with Tracking(track, folder, *described(folder)) if track else nullcontext() as tracking:
+            with tracked(bar, track, folder, *described(folder)) as progress:
                 outcomes[folder] = evaluate(
                     model_now, resolved[folder], device=where, data_dir=data_dir, part=part, engine=chosen_engine,
-                    progress=Several(bar, tracking) if tracking else bar, threads=threads,
+                    progress=progress, threads=threads,
                 )  # fmt: skip
     if captures(chosen_engine):
         typer.echo("".join(f"{line}\n" for line in eager_lines(outcomes)), err=True, nl=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .list import show_catalog
-from .options import DataDir, Device, Engine, Json, Root, Runs, Threads, Workers, command, show
+from .options import DataDir, Device, Engine, Json, Root, Runs, Threads, Track, Workers, command, show
 
 if TYPE_CHECKING:
     import torch
@@ -83,6 +83,7 @@ def leaderboard_run(
     sbatch: Annotated[
         list[str], typer.Option(help="Further option of sbatch: KEY=VALUE, such as account=NAME; repeat for several.")
     ] = [],  # noqa: B006
+    track: Track = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Include runs whose training failed.")] = False,
     dry_run: Annotated[
         bool,
@@ -104,8 +105,10 @@ def leaderboard_run(
     from ..jobs.slurm import parse_slurm
     from ..records.results_folder import find_root
     from ..system.hardware import choose_device
+    from ..system.trackers import check_tracker
 
     side_by_side = parse_workers(workers)
+    check_tracker(track)
     slurm = parse_slurm(on, address, cpus_per_run, gpus_per_run, workers, device, partition, time_per_run, sbatch)
     cluster = None if slurm else parse_cluster(on, address, cpus_per_run, gpus_per_run, workers)
     here = cluster is None and slurm is None
@@ -114,7 +117,7 @@ def leaderboard_run(
     until = time.time() + selection.seconds(time_budget) if time_budget else None
     root_folder = find_root(root)
     chosen = boards.load(board, recipe)
-    workspace = Workspace(runs, root_folder, data_dir, where.type, chosen_engine, threads)
+    workspace = Workspace(runs, root_folder, data_dir, where.type, chosen_engine, threads, track)
     selected = selection.parse(chosen, [*only, *more], share)
     work = find_work(chosen, workspace, selected, retry_failed=retry_failed)
     if print_:

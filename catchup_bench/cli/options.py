@@ -79,7 +79,7 @@ Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 Track = Annotated[
     Tracker | None,
-    typer.Option("--track", help="Send losses and errors to a tracker of experiments, too; each is an extra."),
+    typer.Option("--track", help="Send losses and errors to a tracker of experiments, too."),
 ]
 
 Workers = Annotated[

@@ -126,7 +126,7 @@ class BoardBar(Bar):
 
     def finished(self, job: "Job", seconds: float) -> None:
         self.done += self.sizes.pop(job.name, 0.0) * (1 - self.resumed_at.get(job.name, 0.0))
-        self.say(f"  {job.label} seed {job.run.seed}: {seconds:.0f} s")
+        self.say(f"  {job.name}: {seconds:.0f} s")
 
     def seconds_left(self) -> float | None:
         """Estimate the seconds for what remains from the pace so far; ``None`` while nothing is done."""

@@ -26,7 +26,7 @@ def print_grid(title: str, head: Iterable[str], rows: Iterable[list[str]], left:
         console = Console(width=200)
     table = RichTable(title=title, title_justify="left", header_style="bold")
     for i, name in enumerate(head):
-        table.add_column(name, justify="left" if i < left else "right")
+        table.add_column(name, justify="left" if i < left else "right", overflow="fold")  # names differ at their ends
     for row in rows:
         table.add_row(*row)
     console.print(table)

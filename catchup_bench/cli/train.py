@@ -3,7 +3,7 @@
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -24,9 +24,6 @@ from .options import (
     Width,
     show,
 )
-
-if TYPE_CHECKING:
-    from ..system.progress import Progress
 
 DESCRIBES = {
     "method": "--method",
@@ -132,29 +129,26 @@ def train(
         )  # fmt: skip
     from ..engines import choose_engine
     from ..system.hardware import choose_device
-    from ..system.trackers import Several, Tracking, check_tracker
+    from ..system.trackers import check_tracker, tracked
     from ..training import loop
     from ..training.distributed import join_group
     from .progress import TrainingBar
 
     check_tracker(track)
+    length = "1 epoch" if run.recipe.epochs == 1 else f"{run.recipe.epochs} epochs"
     where = choose_device(device)
     chosen_engine = choose_engine(engine, where)
     if dry_run:
         loss = loop.dry_run(run, device=where, data_dir=data_dir)
         if as_json:
             return show({"run": run.model_dump(mode="json"), "folder": str(runs / run.folder), "first_loss": loss})
-        return typer.echo(
-            f"would train {run.folder} ({run.recipe.epochs} epochs); one step works, its loss is {loss:.3f}"
-        )
+        return typer.echo(f"would train {run.folder} ({length}); one step works, its loss is {loss:.3f}")
     title = f"{run.method.name} on {run.dataset.name}, seed {run.seed}"
     with ExitStack() as stack:
         group = stack.enter_context(join_group(where))
         bar = stack.enter_context(TrainingBar(title, quiet=as_json or not group.main))
-        progress: Progress = bar
-        if track is not None and group.main:
-            config = run.model_dump(mode="json")
-            progress = Several(bar, stack.enter_context(Tracking(track, runs / run.folder, config)))
+        tracker = track if group.main else None
+        progress = stack.enter_context(tracked(bar, tracker, runs / run.folder, run.model_dump(mode="json")))
         folder = loop.train(
             run,
             runs,
@@ -178,6 +172,6 @@ def train(
         typer.echo(f"not as it was described: {change}", err=True)
     lines = [json.loads(line) for line in files.metrics.read_text(encoding="utf-8").splitlines()]
     last = lines[-1]
-    typer.echo(f"{folder}\n{run.recipe.epochs} epochs, test error {last['test_error']:.2f} % at the last one")
+    typer.echo(f"{folder}\n{length}, test error {last['test_error']:.2f} % at the last one")
     if preset is not None:
         typer.echo(presets.compared(preset, theirs, of_method, lines))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data_sources import SOURCES, Split
+from ..data_sources import SOURCES, Split, where
 from ..errors import UsageError, pick
 from . import DATASETS, PREFIXES, default_folder, get, load
 from .decode import Pixels, each
@@ -30,6 +30,8 @@ def check(name: str, folder: Path | None = None, tell: Callable[[str], None] = l
     by_split = {split: one_split(name, split, folder, classes, tell) for split in entry.splits}
     if name in SOURCES:
         compare(name, folder, by_split, classes)
+    if name.startswith("folder:"):
+        folder = Path(where(name)["folder"])
     return {"dataset": name, "folder": str(folder), "classes": classes, "splits": by_split}
 
 

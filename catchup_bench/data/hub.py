@@ -15,6 +15,7 @@ import torch
 
 from ..data_sources import SPLIT_NAMES, Split, parse
 from ..errors import UsageError
+from ..system.hub import quiet
 from .decode import decoding, open_picture
 from .images import Images, check_labels, check_size
 from .notes import note
@@ -57,7 +58,8 @@ def _open(path: str) -> Any:
     if not path:
         raise UsageError("hf: needs a name: hf:NAME of the hub, or hf:PATH of a local folder")
     try:
-        return datasets.load_dataset(path)
+        with quiet():
+            return datasets.load_dataset(path)
     except Exception as err:  # the library raises many kinds, of its own and of its dependencies
         first = next(iter(str(err).splitlines()), "")
         raise UsageError(f"cannot load hf:{path}: {type(err).__name__}: {first}") from None

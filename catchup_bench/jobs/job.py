@@ -16,7 +16,7 @@ from ..errors import OutOfTime, RunFailed
 from ..records.record import Record, read_record, write_record
 from ..records.results_folder import board_folder, failure_file
 from ..runs.folder import RunFolder
-from ..runs.run import ExternalNetwork
+from ..runs.run import ExternalNetwork, Run
 from ..system.files import read_json, write_json
 from ..system.progress import NoProgress, Progress
 
@@ -35,6 +35,8 @@ class Workspace:
     engine: str = "auto"
     threads: int | None = None
     """CPU threads of a run; by default as :func:`catchup_bench.system.threads.choose_threads` says."""
+    track: str | None = None
+    """Tracker that receives the losses and errors of each run (see :mod:`catchup_bench.system.trackers`)."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ def do_job(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, 
     from ..evaluation.evaluated_model import model_of_external, trained_model
     from ..suites import make_suites, resolve_suites
     from ..system.hardware import choose_device
+    from ..system.trackers import tracked
     from ..training.loop import train
     from ..training.several import train_all
 
@@ -119,29 +122,30 @@ def do_job(job: Job, settings: dict[str, dict[str, Any]], workspace: Workspace, 
     start = time.monotonic()
     device = choose_device(workspace.device)
     suites = resolve_suites(make_suites(job.suites, settings), job.run.dataset.name, workspace.data_dir)
-    if isinstance(job.run, ExternalNetwork):
-        model = model_of_external(job.run, workspace.runs, workspace.data_dir, device)
-    else:
-        options: dict[str, Any] = {
-            "device": device,
-            "data_dir": workspace.data_dir,
-            "progress": progress,
-            "engine": workspace.engine,
-            "threads": workspace.threads,
-        }
-        if needed := [run for suite in suites.values() for run in suite.runs_needed(job.run)]:
-            train_all([job.run, *needed], workspace.runs, **options)
-        folder = train(job.run, workspace.runs, **options)
-        model = trained_model(folder, device)
-    evaluate(
-        model,
-        suites,
-        device=device,
-        data_dir=workspace.data_dir,
-        progress=progress,
-        engine=workspace.engine,
-        threads=workspace.threads,
-    )
+    config, epochs = job.run.model_dump(mode="json"), job.run.recipe.epochs if isinstance(job.run, Run) else 0
+    with tracked(progress, workspace.track, workspace.runs / job.run.folder, config, epochs) as everyone:
+        if isinstance(job.run, ExternalNetwork):
+            model = model_of_external(job.run, workspace.runs, workspace.data_dir, device)
+        else:
+            options: dict[str, Any] = {
+                "device": device,
+                "data_dir": workspace.data_dir,
+                "engine": workspace.engine,
+                "threads": workspace.threads,
+            }
+            if needed := [run for suite in suites.values() for run in suite.runs_needed(job.run)]:
+                train_all([job.run, *needed], workspace.runs, progress=progress, of_first=everyone, **options)
+            folder = train(job.run, workspace.runs, progress=everyone, **options)
+            model = trained_model(folder, device)
+        evaluate(
+            model,
+            suites,
+            device=device,
+            data_dir=workspace.data_dir,
+            progress=everyone,
+            engine=workspace.engine,
+            threads=workspace.threads,
+        )
     return time.monotonic() - start
 
 
@@ -162,7 +166,7 @@ class Ledger:
 
     def fail(self, job: Job, what: str, failure: dict[str, Any] | None) -> None:
         """Note that a job failed; ``failure`` is what the run's folder says of a training that failed."""
-        self.failed.append(f"{job.label} seed {job.run.seed}: {what}")
+        self.failed.append(f"{job.name}: {what}")
         if failure is not None:
             write_json(failure_file(self.results / job.path), {"digest": job.run.digest, **failure})
 

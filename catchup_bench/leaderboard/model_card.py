@@ -63,7 +63,12 @@ def model_card(record: Record, run: Run, repo: str, licence: str) -> str:
         f"catchup-bench evaluate --checkpoint hf://{repo} --suite robustness",
         "```",
         "",
-        "`catchup-bench train --from run.json` trains it again.",
+        "Train it again:",
+        "",
+        "```bash",
+        f"hf download {repo} run.json --local-dir .",
+        "catchup-bench train --from run.json",
+        "```",
         "",
         "## Errors",
         "",
@@ -112,7 +117,8 @@ def trained_on(training: Mapping[str, Any]) -> str:
     """Return the hardware, precision, threads and versions of a training, as far as they are known."""
     versions = training.get("versions")
     parts = [str(training.get("device", "unknown"))]
-    parts += [f"{training[key]}{unit}" for key, unit in (("precision", ""), ("threads", " threads")) if key in training]
+    parts += [str(training["precision"])] if "precision" in training else []
+    parts += [f"{n} thread" if (n := training["threads"]) == 1 else f"{n} threads"] if "threads" in training else []
     parts += [f"torch {versions['torch']}"] if isinstance(versions, dict) and "torch" in versions else []
     return ", ".join(parts)
 

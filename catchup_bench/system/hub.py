@@ -1,9 +1,11 @@
 """The Hugging Face hub: files of a repository, and nothing of it that is run."""
 
 import json
+import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,8 +45,8 @@ def endpoint() -> str | None:
 def download(repo: Repo, *files: str) -> Path:
     """Return the path of the first of ``files`` that ``repo`` has, from the library's cache if it is there.
 
-    Raises :class:`UsageError` for a repository that is absent or private, or has none of the files, and without a
-    network.
+    Raises :class:`UsageError` for a repository that is absent or private, or has none of the files, and, after the
+    library has tried for half a minute, without a network.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
@@ -55,9 +57,14 @@ def download(repo: Repo, *files: str) -> Path:
         RevisionNotFoundError,
     )  # fmt: skip
 
+    away = False
     for file in files:
         try:
-            return Path(hf_hub_download(repo.name, file, revision=repo.revision, endpoint=endpoint()))
+            with quiet():
+                path = hf_hub_download(
+                    repo.name, file, revision=repo.revision, endpoint=endpoint(), local_files_only=away
+                )
+            return Path(path)
         except GatedRepoError:
             raise UsageError(f"{repo.name} is gated: ask for access on its page, then run hf auth login") from None
         except RevisionNotFoundError:
@@ -66,14 +73,27 @@ def download(repo: Repo, *files: str) -> Path:
             raise UsageError(
                 f"{repo.name} is absent or private: check its name; for a private one, run hf auth login first"
             ) from None
-        except LocalEntryNotFoundError as err:
-            if file == files[-1]:
-                raise UsageError(f"{repo.name} cannot be reached, and {file} is not in the cache") from err
+        except LocalEntryNotFoundError:
+            away = True  # a further file may be in the cache
         except EntryNotFoundError:
             continue
         except Exception as err:  # of the network, of which there are many
             raise UsageError(f"{repo.name} cannot be read: {one_line_of(err)[:200]}") from None
+    if away:
+        raise UsageError(f"{repo.name} cannot be reached, and its {' or '.join(files)} is not in the cache")
     raise UsageError(f"{repo.name} has no {' or '.join(files)}")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the client library from printing each of its attempts; its errors say what came of them."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def download_json(repo: Repo, file: str) -> dict[str, Any]:
@@ -104,8 +124,9 @@ def upload(repo: Repo, files: Mapping[str, bytes | Path], message: str, private:
         for name, content in files.items()
     ]
     try:
-        url = api.create_repo(repo.name, private=private, exist_ok=True)
-        api.create_commit(repo.name, changes, commit_message=message)
+        with quiet():
+            url = api.create_repo(repo.name, private=private, exist_ok=True)
+            api.create_commit(repo.name, changes, commit_message=message)
     except HfHubHTTPError as err:
         if err.response is not None and err.response.status_code in (401, 403):
             raise UsageError(f"you may not write to {repo.name}: run hf auth login with a token that may") from None

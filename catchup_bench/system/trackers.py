@@ -1,7 +1,9 @@
 """Trackers of experiments: one optional sink for what the progress of a run shows. Each is imported when it is used."""
 
 import json
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -136,9 +138,10 @@ class Tracking(NoProgress):
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         try:
-            if self.sink is None:
-                self.sink = SINKS[self.name](self.folder, self.config)
-            self.sink.log(values, step)
+            with redirect_stdout(sys.stderr):  # what a library prints is no result of a command
+                if self.sink is None:
+                    self.sink = SINKS[self.name](self.folder, self.config)
+                self.sink.log(values, step)
         except Exception as err:  # of a server, or of a library that may raise anything
             raise RunFailed(f"--track {self.name}: {one_line_of(err)[:300]}") from None
 
@@ -147,7 +150,8 @@ class Tracking(NoProgress):
 
     def __exit__(self, *_: object) -> None:
         if self.sink is not None:
-            self.sink.close()
+            with redirect_stdout(sys.stderr):
+                self.sink.close()
 
 
 class Several:
@@ -174,6 +178,19 @@ class Several:
 
     def should_stop(self) -> bool:
         return any(other.should_stop() for other in self.others)
+
+
+@contextmanager
+def tracked(
+    progress: Progress, name: str | None, folder: Path, config: Mapping[str, Any], epochs: int = 0
+) -> Iterator[Progress]:
+    """Yield what passes everything on to ``progress`` and to the tracker called ``name``, as :class:`Tracking` has it;
+    ``progress`` itself for ``None``."""
+    if name is None:
+        yield progress
+        return
+    with Tracking(name, folder, config, epochs) as tracking:
+        yield Several(progress, tracking)
 
 
 def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:

@@ -22,18 +22,22 @@ def train_all(
     device: torch.device,
     data_dir: Path | None = None,
     progress: Progress | None = None,
+    of_first: Progress | None = None,
     engine: str = "auto",
     threads: int | None = None,
 ) -> None:
     """Train ``runs`` below ``folder``; those that are finished stay as they are. One that another process trains comes
-    last, and is waited for. Raises :class:`OutOfTime` when ``progress`` asks to stop, and what training raises."""
+    last, and is waited for. ``of_first`` receives what happens in the first of them, instead of ``progress``. Raises
+    :class:`OutOfTime` when ``progress`` asks to stop, and what training raises."""
     progress = progress or NoProgress()
     left = list(runs)
+    first = next(iter(left), None)
     while left:
         busy = []
         for run in left:
             try:
-                train(run, folder, device=device, data_dir=data_dir, progress=progress, engine=engine, threads=threads)
+                listening = of_first if of_first is not None and run is first else progress
+                train(run, folder, device=device, data_dir=data_dir, progress=listening, engine=engine, threads=threads)
             except Busy:
                 busy.append(run)
         if len(busy) == len(left):

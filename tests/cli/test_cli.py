@@ -15,7 +15,9 @@ import typer
 
 from catchup_bench import registry
 from catchup_bench.cli import app, options
+from catchup_bench.cli.doctor import lines_of
 from catchup_bench.cli.progress import TrainingBar
+from catchup_bench.cli.tables import print_outcomes
 from catchup_bench.engines import choose_engine
 from catchup_bench.errors import UsageError
 from catchup_bench.recipes import Recipe
@@ -369,3 +371,18 @@ def test_plain_progress_lines_without_a_terminal(capsys: pytest.CaptureFixture[s
             bar.epoch({"epoch": epoch + 1, "loss": 0.5, "images_per_second": 1234.0, "test_error": 25.0})
     lines = [f"title: epoch {epoch}  loss 0.500  accuracy 75.00 %  1,234 images/s" for epoch in (2, 4, 6)]
     assert capsys.readouterr().err.splitlines() == lines, "one in ten seconds, and no codes of a terminal"
+
+
+def test_doctor_says_what_is_unknown_and_that_nothing_is_wrong() -> None:
+    facts = {"code": {"commit": None, "dirty": None}, "versions": {"torch": "2.8"}, "cores": 2, "problems": []}
+    lines = ["code: unknown", "versions: torch 2.8", "cores: 2"]
+    assert lines_of(facts) == [*lines, "no problem was found, and gradients are right"]
+    assert lines_of(facts | {"problems": ["a", "b"]}) == [*lines, "problem: a", "problem: b"]
+
+
+def test_names_that_differ_at_their_end_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    """In a table that is too wide for its line, too."""
+    names = [f"digits-preactresnet10-w16-catchup-s{seed}-55fd1f1337c0" for seed in range(9)]
+    print_outcomes({name: {"clean": "1.00 [0.50, 2.00]"} for name in names})
+    heading = capsys.readouterr().out.split("━━━")[0]
+    assert "…" not in heading

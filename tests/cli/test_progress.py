@@ -37,6 +37,18 @@ def test_the_time_left_counts_work_and_not_jobs(capsys: pytest.CaptureFixture[st
     assert lines[-2] == f"Board: 1.8 of 3 runs, about 2 min left; {dear.name} training 75%"
 
 
+def test_a_job_is_called_by_its_setup_where_the_board_has_several(capsys: pytest.CaptureFixture[str]) -> None:
+    one, several = boards.load("demo"), boards.load("table3")
+    assert len(one.setups) == 1 < len(several.setups)
+    assert next(jobs_of(one)).name == "baseline seed 0"
+    job = next(jobs_of(several))
+    assert job.name == f"{several.setups[0].name} {job.label} seed 0"
+    names = [job.name for job in jobs_of(several)]
+    assert len(set(names)) == len(names)
+    BoardBar("Board").finished(job, 60.0)
+    assert capsys.readouterr().err == f"  {job.name}: 60 s\n"
+
+
 def test_a_board_on_this_machine_says_what_its_jobs_do() -> None:
     from catchup_bench.jobs.local import doing
 
@@ -54,5 +66,5 @@ def test_sizes_are_images_times_cost(tmp_path: Any) -> None:
     setup = board.setups[0].name
     write_json(cost_file(board_folder(tmp_path, board.name), setup), {"methods": {"catchup": {"ratio": 1.5}}})
     sizes = job_sizes(find_work(board, workspace))
-    baseline = sizes[f"{setup} baseline seed 0"]
-    assert sizes[f"{setup} catchup seed 0"] == pytest.approx(1.5 * baseline) and baseline > 0
+    baseline = sizes["baseline seed 0"]
+    assert sizes["catchup seed 0"] == pytest.approx(1.5 * baseline) and baseline > 0

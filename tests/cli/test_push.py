@@ -1,6 +1,9 @@
 """A run goes to the hub and comes back, through the client library and a server on loopback."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +102,17 @@ def test_what_may_not_or_cannot_be_pushed_is_said(
     assert "is not what was evaluated" in refused(run, "a/net", code=4)
     (run / "last.safetensors").unlink()
     assert "is not trained to its end" in refused(run, "a/net")
+
+
+@pytest.mark.slow
+def test_without_a_network_there_is_one_line(tmp_path: Path) -> None:
+    """The client library tries for half a minute, prints each attempt otherwise, and is asked once, whatever there is
+    to look for."""
+    words = [sys.executable, "-m", "catchup_bench", "evaluate", "--checkpoint", "hf://someone/net"]
+    nobody = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **nobody})
+    where = "someone/net cannot be reached, and its model.safetensors or pytorch_model.bin is not in the cache"
+    assert (done.returncode, done.stderr) == (2, f"error: {where}\n")
 
 
 def test_the_interval_of_a_mean_is_that_of_the_means_of_images() -> None:

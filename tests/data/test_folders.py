@@ -137,7 +137,8 @@ def test_a_folder_with_only_test_images_is_evaluated_and_not_trained_on(cli: Cli
     words = ["--checkpoint", weights, "--dataset", f"folder:{top}", *words, "--suite", "clean"]
     (outcomes,) = as_json(cli("evaluate", *words, "--json")).values()
     assert outcomes["clean"]["n"] == 8
-    assert cli("data", "check", f"folder:{top}").stdout.count("8 images, 2 classes") == 1
+    checked = cli("data", "check", f"folder:{top}").stdout
+    assert checked.startswith(f"folder:{top} in {top}: whole\n") and checked.count("8 images, 2 classes") == 1
     result = cli("train", "--method", "baseline", "--dataset", f"folder:{top}", "--dry-run")
     assert result.exit_code == 2 and "has no train images: they must lie in a folder called train" in result.stderr
 

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import torch
 
 from catchup_bench.cli import options
+from catchup_bench.records.outcomes import read_stored
+from catchup_bench.runs.make import make_run
 from catchup_bench.system import trackers
 from catchup_bench.system.progress import NoProgress
 from catchup_bench.system.trackers import SINKS, Several, Tracking
+from catchup_bench.training.several import train_all
 from tests.conftest import Cli, as_json
 
 SMALL = ["--method", "baseline", "--fraction", "0.05", "--width", "2", "--epochs", "2", "--json"]
@@ -19,14 +23,17 @@ SMALL = ["--method", "baseline", "--fraction", "0.05", "--width", "2", "--epochs
 
 class Remembers:
     def __init__(self, folder: Path, config: Any) -> None:
+        print("as trackio does")
         self.folder, self.config = folder, config
         self.lines: list[tuple[dict[str, float], int]] = []
         self.closed = False
 
     def log(self, values: Any, step: int) -> None:
+        print("as trackio does")
         self.lines.append((dict(values), step))
 
     def close(self) -> None:
+        print("as trackio does")
         self.closed = True
 
 
@@ -57,6 +64,44 @@ def test_a_tracker_receives_what_the_runs_files_say(cli: Cli, tmp_path: Path, si
     assert len(sinks) == 2, "nothing happened, so nothing was opened"
 
 
+BOARD = """title = "Tracked"
+question = "Does a tracker see a board's runs?"
+rank = "clean err"
+methods = ["baseline"]
+seeds = [0, 1]
+[[setups]]
+dataset = "digits"
+model = "preactresnet10"
+width = 2
+fraction = 0.05
+recipe = "digits"
+suites = ["clean"]
+[setups.overrides]
+epochs = 2
+[[columns]]
+name = "clean err"
+conditions = ["clean"]
+"""
+
+
+def test_a_tracker_receives_each_run_of_a_board(cli: Cli, tmp_path: Path, sinks: list[Remembers]) -> None:
+    (tmp_path / "tracked.toml").write_text(BOARD)
+    (tmp_path / "leaderboards").mkdir()
+    words = ["leaderboard", "run", "tracked.toml", "--workers", "0", "--track", "tensorboard", "--json"]
+    as_json(cli(*words))
+    assert [s.config["seed"] for s in sinks] == [0, 1] and all(s.closed for s in sinks)
+    for sink in sinks:
+        folder = tmp_path / "runs" / sink.folder.name
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        (clean,) = read_stored(folder).values()
+        assert sink.lines[:-1] == [
+            ({k: v for k, v in line.items() if k not in ("epoch", "seconds")}, line["epoch"]) for line in lines
+        ]
+        assert sink.lines[-1] == ({"clean/clean": clean.outcome.error}, 2)
+    as_json(cli(*words))
+    assert len(sinks) == 2, "nothing was missing, so nothing was opened"
+
+
 def test_bad_input_opens_no_tracker(cli: Cli, tmp_path: Path, sinks: list[Remembers]) -> None:
     result = cli("train", *SMALL, "--dataset", "cifar10", "--track", "tensorboard", "--data-dir", tmp_path / "none")
     assert result.exit_code == 2 and sinks == [] and not (tmp_path / "runs").exists()
@@ -67,7 +112,7 @@ def test_a_tracker_that_is_not_installed_is_said(
     cli: Cli, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trackers, "find_spec", lambda name: None)
-    for words in (["train", *SMALL], ["evaluate"]):
+    for words in (["train", *SMALL], ["evaluate"], ["leaderboard", "run", "demo"]):
         result = cli(*words, "--track", name)
         assert result.exit_code == 2 and list(tmp_path.iterdir()) == []
         install = "mlflow-skinny sqlalchemy alembic" if name == "mlflow" else f"'catchup-bench[{name}]'"
@@ -184,3 +229,20 @@ def test_trackio_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         rows = [json.loads(row[0]) for row in connection.execute("select metrics from metrics order by id")]
     assert [row["loss"] for row in rows if "loss" in row] == [2.5, 1.25]
     assert [row["clean/clean"] for row in rows if "clean/clean" in row] == [37.5]
+
+
+def test_a_tracker_receives_nothing_of_the_other_runs_that_a_suite_needs(tmp_path: Path) -> None:
+    class Epochs(NoProgress):
+        def __init__(self) -> None:
+            self.seen: list[int] = []
+
+        def epoch(self, line: dict[str, Any]) -> None:
+            self.seen.append(line["epoch"])
+
+    runs = [
+        make_run("baseline", "digits", width=2, overrides={"epochs": epochs}, fraction=0.05, seed=0)
+        for epochs in (1, 2)
+    ]
+    own, others = Epochs(), Epochs()
+    train_all(runs, tmp_path, device=torch.device("cpu"), progress=others, of_first=own)
+    assert own.seen == [1] and others.seen == [1, 2]
