@@ -1,6 +1,7 @@
 """Estimate what a board still costs: its missing runs, where their data comes from, and hours from the runs that were
 finished here, or from a measured step."""
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ from ..speed import cost
 from ..suites import make_suites, resolve_suites
 from ..system.files import read_json
 from ..system.provenance import device_name
+from ..system.threads import computing_with
+from .costs import threads_of
 from .job import BoardWork, Workspace
 
 BATCH = 32
@@ -35,8 +38,8 @@ def look_ahead(work: BoardWork, workspace: Workspace, device: torch.device) -> d
 
     The hours are those of one process. A method takes as long as its finished runs of that network on this machine did;
     one without takes the baseline's time, of finished runs or of a step measured now, times its cost on the board. A
-    forward pass is a third of the baseline's step. ``None`` where the number of images is not known; ``learnt`` are the
-    missing jobs whose method has finished runs.
+    condition counts as one forward pass of its images, which is a third of the baseline's step. ``None`` where the
+    number of images is not known; ``learnt`` are the missing jobs whose method has finished runs.
     """
     setups = []
     finished = times_of_finished_runs(workspace.runs, device_name(device))
@@ -51,15 +54,16 @@ def look_ahead(work: BoardWork, workspace: Workspace, device: torch.device) -> d
         network = (str(runs[0].model), entry.size)
         known = finished.get(network, {})
         if network not in measured:
-            measured[network] = known.get("baseline") or seconds_per_image(runs[0], entry, device)
+            measured[network] = known.get("baseline") or seconds_per_image(runs[0], entry, device, workspace.threads)
         per_image = measured[network]
-        suites = make_suites(setup.suites, work.board.settings)
-        suites = resolve_suites(suites, setup.dataset, workspace.data_dir)
-        conditions = sum(len(suite.conditions()) for suite in suites.values())
+        made = make_suites(setup.suites, work.board.settings)
+        suites = resolve_suites(made, setup.dataset, workspace.data_dir).values()
+        conditions = sum(len(suite.conditions()) for suite in suites)
         counts = source.get("images", {})
         hours = None
         if counts:
-            seconds = len(jobs) * conditions * counts["test"] * per_image / 3
+            passes = sum(len(s.conditions()) * min(counts["test"], getattr(s, "images", 0) or math.inf) for s in suites)
+            seconds = len(jobs) * passes * per_image / 3
             for job in jobs:
                 if isinstance(job.run, Run):
                     images = counts["train"] * job.run.dataset.fraction * job.run.recipe.epochs
@@ -126,7 +130,7 @@ def where(dataset: str, workspace: Workspace) -> dict[str, Any]:
     )
 
 
-def seconds_per_image(run: Run, entry: data.Dataset, device: torch.device) -> float:
+def seconds_per_image(run: Run, entry: data.Dataset, device: torch.device, threads: int | None) -> float:
     """Measure a training step of the plain baseline with the run's network, on noise: the fastest of three."""
     from ..runs.make import make_run
 
@@ -137,6 +141,7 @@ def seconds_per_image(run: Run, entry: data.Dataset, device: torch.device) -> fl
         overrides={"batch_size": batch, "precision": run.recipe.precision},
         recipe_name="cifar100-quick",
     )  # fmt: skip
-    timed = cost.Timed(plain, cost.random_images(batch, entry.size, entry.num_classes), device)
-    timed.warm_up()
-    return min(timed.seconds(1) for _ in range(3)) / batch
+    with computing_with(threads or threads_of(plain)):  # as the runs will be trained
+        timed = cost.Timed(plain, cost.random_images(batch, entry.size, entry.num_classes), device)
+        timed.warm_up()
+        return min(timed.seconds(1) for _ in range(3)) / batch

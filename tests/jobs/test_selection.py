@@ -18,6 +18,7 @@ from catchup_bench.jobs.job import Deadline, Workspace
 from catchup_bench.jobs.run_board import find_work
 from catchup_bench.records.results_folder import board_folder, cost_file
 from catchup_bench.runs.folder import make_folder
+from catchup_bench.speed import cost
 from catchup_bench.system.files import write_json
 from catchup_bench.system.provenance import device_name
 from tests.cli.test_cli import TINY
@@ -138,3 +139,16 @@ def test_hours_are_learnt_from_the_runs_that_were_finished_here(tmp_path: Path) 
     forward = 3 * setup["conditions"] * 797 * 100 / images / 3
     quarter = (100 + 300 + 150) / 4
     assert setup["hours"] == pytest.approx((quarter + forward) / 3600)
+
+
+def test_the_step_is_measured_with_the_threads_that_runs_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many threads as cores, beside a busy one, make a small network's step ten times as long."""
+    seen: list[int] = []
+    monkeypatch.setattr(cost.Timed, "warm_up", lambda self: seen.append(torch.get_num_threads()))
+    monkeypatch.setattr(cost.Timed, "seconds", lambda self, steps: 1.0)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    work = find_work(boards.load(str(tmp_path / "tiny.toml")), Workspace(tmp_path / "runs", tmp_path, None, "cpu"))
+    torch.set_num_threads(3)
+    for threads, wanted in ((None, 1), (2, 2)):
+        look_ahead(work, Workspace(tmp_path / "runs", tmp_path, None, "cpu", threads=threads), torch.device("cpu"))
+        assert seen.pop() == wanted and torch.get_num_threads() == 3
