@@ -83,28 +83,43 @@ def sentences(t: Table) -> list[str]:
     return [*_answers(t, found), _test(t, found)]
 
 
+def in_short(t: Table) -> str:
+    """Return what follows for each claim against the baseline, empty where there is nothing to say."""
+    return " ".join(text for claim in OPPOSITE for text in _against_baseline(t, _of_claim(lines(t), claim), claim))
+
+
 def _answers(t: Table, found: list[Line]) -> Iterator[str]:
+    for claim in OPPOSITE:
+        of_claim = _of_claim(found, claim)
+        yield from _against_baseline(t, of_claim, claim)
+        yield from _against_others(t, of_claim, claim)
+
+
+def _of_claim(found: list[Line], claim: str) -> list[Line]:
+    return [line for line in found if METRICS[line.column.metric].claim == claim]
+
+
+def _against_baseline(t: Table, of_claim: list[Line], claim: str) -> Iterator[str]:
     own = t.board.claim
-    for claim, opposite in OPPOSITE.items():
-        of_claim = [line for line in found if METRICS[line.column.metric].claim == claim]
-        if not of_claim:
-            continue
-        against = {
-            f"{own} {claim} than the baseline": [line.column.name for line in of_claim if BASELINE in line.better],
-            f"{own} {opposite} than the baseline": [line.column.name for line in of_claim if BASELINE in line.worse],
-            f"{own} and the baseline are not separable": [c.column.name for c in of_claim if BASELINE in c.alike],
-        }
-        if texts := [f"by {', '.join(names)}, {words}" for words, names in against.items() if names]:
-            yield f"B{'; '.join(texts)[1:]}."
-        others = {label for line in of_claim for label in (*line.better, *line.worse, *line.alike)} - {BASELINE}
-        every = [label for label in (row.label for row in t.rows) if label in others]
-        if every:
-            first = [label for label in every if all(label in line.better for line in of_claim)]
-            last = [label for label in every if all(label in line.worse for line in of_claim)]
-            yield (
-                f"Beside the baseline there are {len(every)}: by every one of these quantities {own} {claim} than "
-                f"{_listed(first)}, and {opposite} than {_listed(last)}."
-            )
+    against = {
+        f"{own} {claim} than the baseline": [line.column.name for line in of_claim if BASELINE in line.better],
+        f"{own} {OPPOSITE[claim]} than the baseline": [line.column.name for line in of_claim if BASELINE in line.worse],
+        f"{own} and the baseline are not separable": [line.column.name for line in of_claim if BASELINE in line.alike],
+    }
+    if texts := [f"by {', '.join(names)}, {words}" for words, names in against.items() if names]:
+        yield f"B{'; '.join(texts)[1:]}."
+
+
+def _against_others(t: Table, of_claim: list[Line], claim: str) -> Iterator[str]:
+    own = t.board.claim
+    others = {label for line in of_claim for label in (*line.better, *line.worse, *line.alike)} - {BASELINE}
+    if every := [row.label for row in t.rows if row.label in others]:
+        first = [label for label in every if all(label in line.better for line in of_claim)]
+        last = [label for label in every if all(label in line.worse for line in of_claim)]
+        yield (
+            f"Beside the baseline there are {len(every)}: by every one of these quantities {own} {claim} than "
+            f"{_listed(first)}, and {OPPOSITE[claim]} than {_listed(last)}."
+        )
 
 
 def _listed(labels: list[str]) -> str:

@@ -173,5 +173,11 @@ def index_section(tables: Mapping[str, Table]) -> str:
 def index_line(name: str, t: Table) -> str:
     """Return a board's line of the index."""
     hardware = "; ".join(map(escaped, t.facts["device"]))
-    shown = [f"[{t.board.title}]({name}.md)", t.board.question, findings.in_short(t), str(record_count(t)), hardware]
+    shown = [
+        f"[{t.board.title}]({name}.md)",
+        t.board.question,
+        claims.in_short(t) or findings.in_short(t),
+        str(record_count(t)),
+        hardware,
+    ]
     return table_line([text.replace("|", "&#124;") for text in shown])

@@ -138,7 +138,7 @@ def test_every_quantity_says_who_is_better_by_it(tmp_path: Path) -> None:
         "By λ₁, catchup has a sharper loss than the baseline; by radius, catchup and the baseline are not separable."
     )
     assert rest.endswith("has a flatter loss than none of them, and has a sharper loss than cutmix.")
-    assert "Holm over 3 pairs" in test
+    assert "Holm over 3 pairs" in test and claims.in_short(t) == f"{first} {flat}"
     head, area, gini, largest, radius = claims.table(t)
     assert head == ["", "catchup", "baseline", *claims.HEAD]
     assert area[0] == "area ↑" and gini[0] == "Gini ↓" and largest[0] == "λ₁ ↓" and radius[0] == "radius ↑"
