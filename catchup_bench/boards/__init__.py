@@ -363,6 +363,7 @@ def with_recipe(board: Board, recipe: str) -> Board:
             "name": f"{board.name}-{Path(recipe).stem}",
             "title": f"{board.title}, {words}",
             "differs": differs,
+            "claim_board": "",  # its networks have the other schedule
             "setups": tuple(setups),
         }
     )

@@ -1,6 +1,7 @@
 """Estimate what a board still costs: its missing runs, where their data comes from, and hours from the runs that were
 finished here, or from a measured step."""
 
+import json
 import math
 import statistics
 from collections import defaultdict
@@ -30,7 +31,11 @@ BATCH = 32
 
 
 Times = Mapping[tuple[str, int], Mapping[str, float]]
-"""Network and image size → method → seconds of training per image."""
+"""Network and image size → method with its options → seconds of training per image."""
+
+
+PLAIN = "baseline"
+"""In :data:`Times`, also the baseline whatever its options."""
 
 
 def look_ahead(work: BoardWork, workspace: Workspace, device: torch.device) -> dict[str, Any]:
@@ -54,7 +59,7 @@ def look_ahead(work: BoardWork, workspace: Workspace, device: torch.device) -> d
         network = (str(runs[0].model), entry.size)
         known = finished.get(network, {})
         if network not in measured:
-            measured[network] = known.get("baseline") or seconds_per_image(runs[0], entry, device, workspace.threads)
+            measured[network] = known.get(PLAIN) or seconds_per_image(runs[0], entry, device, workspace.threads)
         per_image = measured[network]
         made = make_suites(setup.suites, work.board.settings)
         suites = resolve_suites(made, setup.dataset, workspace.data_dir).values()
@@ -67,8 +72,8 @@ def look_ahead(work: BoardWork, workspace: Workspace, device: torch.device) -> d
             for job in jobs:
                 if isinstance(job.run, Run):
                     images = counts["train"] * job.run.dataset.fraction * job.run.recipe.epochs
-                    step = known.get(job.run.method.name) or per_image * work.costs[setup.name].get(job.label, 1)
-                    seconds += images * step
+                    of_baseline = per_image * work.costs[setup.name].get(job.label, 1)
+                    seconds += images * (known.get(spelt(job.run)) or of_baseline)
             hours = seconds / 3600
         setups.append(
             {
@@ -80,11 +85,16 @@ def look_ahead(work: BoardWork, workspace: Workspace, device: torch.device) -> d
                 "data": source,
                 "pretrained": missing_weights(runs[0], workspace),
                 "seconds_per_image": per_image,
-                "learnt": sum(run.method.name in known for run in runs),
+                "learnt": sum(spelt(run) in known for run in runs),
                 "hours": hours,
             }
         )
     return {"board": work.board.title, "missing": [str(job.path) for job in work.todo], "setups": setups}
+
+
+def spelt(run: Run) -> str:
+    """Return the method of ``run`` with its options, the same for a run that was read from its folder."""
+    return json.dumps(run.method.model_dump(mode="json"), sort_keys=True)
 
 
 def times_of_finished_runs(folder: Path, device: str) -> Times:
@@ -99,7 +109,10 @@ def times_of_finished_runs(folder: Path, device: str) -> Times:
         except (UsageError, ValidationError):
             continue
         if summary.device == device and summary.seconds and images and (summary.processes or 1) == 1:
-            found[str(run.model), size][run.method.name].append(summary.seconds / images)
+            taken = summary.seconds / images
+            found[str(run.model), size][spelt(run)].append(taken)
+            if run.method.name == PLAIN:
+                found[str(run.model), size][PLAIN].append(taken)
     return {network: {m: statistics.median(all_) for m, all_ in by.items()} for network, by in found.items()}
 
 
@@ -137,7 +150,7 @@ def seconds_per_image(run: Run, entry: data.Dataset, device: torch.device, threa
     batch = min(BATCH, run.recipe.batch_size)
     model = run.model
     plain = make_run(
-        "baseline", run.dataset.name, model=model.name, width=model.width, variant=model.variant,
+        PLAIN, run.dataset.name, model=model.name, width=model.width, variant=model.variant,
         overrides={"batch_size": batch, "precision": run.recipe.precision},
         recipe_name="cifar100-quick",
     )  # fmt: skip

@@ -107,7 +107,11 @@ def of_schedule(t: Table, prefix: str) -> Iterator[Plot]:
         return
     setups = {setup.name: setup for setup in t.board.setups}
     lengths = [setups[column.setup or t.board.setups[0].name] for column in columns]
-    epochs = [recipes.load(setup.recipe, setup.overrides).epochs for setup in lengths]
+    own = {entry.row: entry.overrides for entry in t.board.methods}
+    epochs = {
+        row.label: [recipes.load(s.recipe, {**s.overrides, **own.get(row.label, {})}).epochs for s in lengths]
+        for row in t.rows
+    }
     per_epoch = {
         "epochs": {row.label: 1.0 for row in t.rows},
         "cost of training, in epochs of the baseline": {row.label: row.cost for row in t.rows if row.cost},
@@ -116,7 +120,7 @@ def of_schedule(t: Table, prefix: str) -> Iterator[Plot]:
         points = {
             (i, row.label): [
                 (e * cost[row.label], row.values[column.name])
-                for e, column in zip(epochs, columns, strict=True)
+                for e, column in zip(epochs[row.label], columns, strict=True)
                 if column.name in row.values and row.label in cost
             ]
             for i, row in enumerate(t.rows)

@@ -139,20 +139,19 @@ def _own_gradients(t: Table) -> Iterator[str]:
     ]
     if len(columns) < 2 or not whole:
         return
-    masked = []
+    masked = {}
     for row in whole:
         error = {c.source: row.values[c.name].mean for c in columns}
         worst = max(error, key=lambda source: (error[source], source == row.label))
         if worst != row.label:
             shown = [statistics.decimal(error[source]) for source in (worst, row.label)]
-            masked.append(f"{row.label} ({shown[0]} % from {worst}, {shown[1]} % from itself)")
+            masked[row.label] = f"{row.label} ({shown[0]} % from {worst}, {shown[1]} % from itself)"
     if masked:
         yield (
             "Mean errors are higher on examples of another row than on a row's own, as where its gradient is masked: "
-            f"{'; '.join(masked)}."
+            f"{'; '.join(masked.values())}."
         )
-    if len(masked) < len(whole):
-        others = [row.label for row in whole if not any(text.startswith(f"{row.label} (") for text in masked)]
+    if others := [row.label for row in whole if row.label not in masked]:
         yield f"Mean errors are highest on a row's own examples for {', '.join(others)}."
 
 

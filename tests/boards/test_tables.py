@@ -131,6 +131,7 @@ def test_quick_boards_have_quick_recipes_and_say_so() -> None:
 
 
 def test_another_recipe_gives_a_page_of_its_own(tmp_path: Path) -> None:
+    assert boards.load("digits").claim_board and not boards.load("digits", "cifar100-4epochs").claim_board
     assert boards.load("table4").name == "table4"
     assert boards.load("table4", "quick").name == boards.load("table4-quick").name == "table4-quick"
     assert boards.load("table4", str(tmp_path / "mine.toml")).name == "table4-mine"

@@ -132,6 +132,12 @@ def test_hours_are_learnt_from_the_runs_that_were_finished_here(tmp_path: Path) 
         (folder / "training.json").write_text(json.dumps(facts))
     (tmp_path / "runs" / "damaged").mkdir()
     (tmp_path / "runs" / "damaged" / "training.json").write_text("{")
+    other = jobs["catchup"].run.model_copy(
+        update={"method": jobs["catchup"].run.method.model_copy(update={"options": {"alpha": 9.0}})}
+    )
+    (make_folder(other, tmp_path / "runs") / "training.json").write_text(
+        json.dumps({"seconds": 9e9, "epochs": 1, "train_images": 1, "device": device_name(device)})
+    )  # other options cost something else
     costs = {"methods": {"cutmix": {"ratio": 1.5}}}
     write_json(cost_file(board_folder(tmp_path, board.name), board.setups[0].name), costs)
     [setup] = look_ahead(find_work(board, workspace), workspace, device)["setups"]
