@@ -355,6 +355,8 @@ def with_recipe(board: Board, recipe: str) -> Board:
         other = setup.recipe.removesuffix("-paper").removesuffix(QUICK) + QUICK if recipe == "quick" else recipe
         if recipe == "quick" and other not in recipes.available():
             raise UsageError(f"--recipe quick: there is no {other}, a short variant of {setup.recipe}: name a recipe")
+        if "epochs" in setup.overrides:
+            raise UsageError(f"--recipe {recipe}: {board.name} sets the epochs of its recipes itself; copy its file")
         setups.append(setup.model_copy(update={"recipe": other}))
     words = f"recipe {recipe}" if recipe != "quick" else "quick recipes"
     differs = f"{board.differs}; {words}" if board.differs else f"{words} instead of the paper's"

@@ -130,6 +130,13 @@ def test_quick_boards_have_quick_recipes_and_say_so() -> None:
         assert board.methods == boards.load(name).methods and board.columns == boards.load(name).columns
 
 
+@pytest.mark.parametrize("name", ["openmixup-200", "cifar100-schedule"])
+def test_a_board_whose_lengths_are_its_own_takes_no_other_recipe(name: str) -> None:
+    """It would be called short and train as long as before."""
+    with pytest.raises(UsageError, match="sets the epochs of its recipes itself"):
+        boards.load(name, "quick" if name == "openmixup-200" else "cifar100-4epochs")
+
+
 def test_another_recipe_gives_a_page_of_its_own(tmp_path: Path) -> None:
     assert boards.load("digits").claim_board and not boards.load("digits", "cifar100-4epochs").claim_board
     assert boards.load("table4").name == "table4"
