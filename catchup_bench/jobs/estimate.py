@@ -2,7 +2,6 @@
 finished here, or from a measured step."""
 
 import json
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from ..runs.run import Run
 from ..speed import cost
 from ..suites import make_suites, resolve_suites
 from ..system.files import read_json
+from ..system.hardware import choose_precision
 from ..system.provenance import device_name
 from ..system.threads import computing_with
 from .costs import threads_of
@@ -30,8 +30,12 @@ BATCH = 32
 """Images of the measured step at most: a batch of the recipe may not fit the machine that makes the estimate."""
 
 
-Times = Mapping[tuple[str, int], Mapping[str, float]]
-"""Network and image size → method with its options → seconds of training per image."""
+Step = tuple[str, int, int, str]
+"""What the time of a step depends on beside the method: network, image size, batch size and precision."""
+
+
+Times = Mapping[Step, Mapping[str, float]]
+"""Step → method with its options → seconds of training per image."""
 
 
 PLAIN = "baseline"
@@ -41,14 +45,14 @@ PLAIN = "baseline"
 def look_ahead(work: BoardWork, workspace: Workspace, device: torch.device) -> dict[str, Any]:
     """Estimate, per setup: missing jobs, data, seconds of a baseline step per image, hours for all of its jobs.
 
-    The hours are those of one process. A method takes as long as its finished runs of that network on this machine did;
+    The hours are those of one process. A method takes as long as its finished runs of such a step on this machine did;
     one without takes the baseline's time, of finished runs or of a step measured now, times its cost on the board. A
-    condition counts as one forward pass of its images, which is a third of the baseline's step. ``None`` where the
-    number of images is not known; ``learnt`` are the missing jobs whose method has finished runs.
+    pass of an evaluation counts as a third of the baseline's step. ``None`` where the number of images is not known;
+    ``learnt`` are the missing jobs whose method has finished runs.
     """
     setups = []
     finished = times_of_finished_runs(workspace.runs, device_name(device))
-    measured: dict[tuple[str, int], float] = {}
+    measured: dict[Step, float] = {}
     for setup in work.board.setups:
         jobs = [job for job in work.todo if job.setup == setup.name]
         runs = [job.run for job in jobs if isinstance(job.run, Run)]
@@ -56,18 +60,18 @@ def look_ahead(work: BoardWork, workspace: Workspace, device: torch.device) -> d
             continue
         entry = data.get(setup.dataset)
         source = where(setup.dataset, workspace)
-        network = (str(runs[0].model), entry.size)
-        known = finished.get(network, {})
-        if network not in measured:
-            measured[network] = known.get(PLAIN) or seconds_per_image(runs[0], entry, device, workspace.threads)
-        per_image = measured[network]
+        step = step_of(runs[0], choose_precision(runs[0].recipe.precision, device))
+        known = finished.get(step, {})
+        if step not in measured:
+            measured[step] = known.get(PLAIN) or seconds_per_image(runs[0], entry, device, workspace.threads)
+        per_image = measured[step]
         made = make_suites(setup.suites, work.board.settings)
         suites = resolve_suites(made, setup.dataset, workspace.data_dir).values()
         conditions = sum(len(suite.conditions()) for suite in suites)
         counts = source.get("images", {})
         hours = None
         if counts:
-            passes = sum(len(s.conditions()) * min(counts["test"], getattr(s, "images", 0) or math.inf) for s in suites)
+            passes = sum(s.work(condition, counts["test"]) for s in suites for condition in s.conditions())
             seconds = len(jobs) * passes * per_image / 3
             for job in jobs:
                 if isinstance(job.run, Run):
@@ -97,23 +101,27 @@ def spelt(run: Run) -> str:
     return json.dumps(run.method.model_dump(mode="json"), sort_keys=True)
 
 
+def step_of(run: Run, precision: str) -> Step:
+    return str(run.model), data.get(run.dataset.name).size, run.recipe.batch_size, precision
+
+
 def times_of_finished_runs(folder: Path, device: str) -> Times:
     """Return the medians over the finished runs in ``folder`` that one process trained on ``device``; a run that cannot
     be read counts for nothing."""
-    found: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[Step, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for path in sorted(folder.glob("*/training.json")):
         try:
             run, summary = read_run(path.parent), facts.Training.model_validate(read_json(path, "training summary"))
             images = (summary.train_images or 0) * (summary.epochs or 0)
-            size = data.get(run.dataset.name).size
+            step = step_of(run, summary.precision or "")
         except (UsageError, ValidationError):
             continue
         if summary.device == device and summary.seconds and images and (summary.processes or 1) == 1:
             taken = summary.seconds / images
-            found[str(run.model), size][spelt(run)].append(taken)
+            found[step][spelt(run)].append(taken)
             if run.method.name == PLAIN:
-                found[str(run.model), size][PLAIN].append(taken)
-    return {network: {m: statistics.median(all_) for m, all_ in by.items()} for network, by in found.items()}
+                found[step][PLAIN].append(taken)
+    return {step: {m: statistics.median(all_) for m, all_ in by.items()} for step, by in found.items()}
 
 
 def missing_weights(run: Run, workspace: Workspace) -> str:

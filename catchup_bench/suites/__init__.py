@@ -90,6 +90,10 @@ class Suite(ABC):
         left."""
         return 1
 
+    def work(self, condition: str, test_images: int) -> float:
+        """Return roughly how many passes of one image the condition takes where there are ``test_images``."""
+        return self.passes(condition) * min(test_images, getattr(self, "images", 0) or test_images)
+
     def runs_needed(self, run: Run) -> list[Run]:
         """Return the other runs that have to be trained, in folders beside that of ``run``, before it is evaluated."""
         return []

@@ -65,6 +65,9 @@ class Landscape(Suite):
     def passes(self, condition: str) -> float:
         return (4 * self.probes if _kind(condition) == "trace" else self.points**2) * self.images / 10_000
 
+    def work(self, condition: str, test_images: int) -> float:
+        return 10_000 * self.passes(condition)
+
     def protocol(self, condition: str) -> dict[str, Any]:
         own = {"probes": self.probes} if _kind(condition) == "trace" else {"points": self.points}
         return {"version": self.version, "kind": _kind(condition), "images": self.images, **own}

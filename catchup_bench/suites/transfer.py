@@ -85,7 +85,7 @@ class Transfer(Suite):
         return {"sources": tuple(protocol["source"] for protocol in protocols), **shared}
 
     def runs_needed(self, run: Run) -> list[Run]:
-        return [source_of(run, source) for source in self.sources if source != run.method.name]
+        return [other for other in (source_of(run, source) for source in self.sources) if other.folder != run.folder]
 
     def images_digest(self, context: Context, condition: str) -> str:
         """Return the SHA-256 of the digests of the test images and of the source's weights: both make the examples."""
@@ -136,8 +136,9 @@ def targets(y: Tensor, classes: int, index: Tensor, key: str, seed: int) -> Tens
 
 
 def source_of(run: Run, source: str) -> Run:
-    """Return the run of method ``source`` that is like ``run``, which may be ``run`` itself."""
-    if source == run.method.name:
+    """Return the run of method ``source`` that is like ``run``, which may be ``run`` itself; with the method's own
+    options, whatever those of ``run`` are. A method of a file outside the project is its own source."""
+    if source == run.method.name and run.method.file:
         return run
     return run.model_copy(update={"method": method_spec(source, run.dataset.name, {})})
 

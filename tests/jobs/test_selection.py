@@ -20,6 +20,7 @@ from catchup_bench.records.results_folder import board_folder, cost_file
 from catchup_bench.runs.folder import make_folder
 from catchup_bench.speed import cost
 from catchup_bench.system.files import write_json
+from catchup_bench.system.hardware import choose_precision
 from catchup_bench.system.provenance import device_name
 from tests.cli.test_cli import TINY
 from tests.conftest import Cli, as_json
@@ -117,32 +118,36 @@ def test_looking_ahead_says_what_is_missing_and_from_where_it_comes(cli: Cli, tm
 
 
 def test_hours_are_learnt_from_the_runs_that_were_finished_here(tmp_path: Path) -> None:
-    """A method with a finished run takes its time, one without the baseline's times its cost; a run of another machine
-    and a damaged folder count for nothing."""
+    """A method with a finished run takes its time, one without the baseline's times its cost; a run of another machine,
+    of other batches or precision, and a damaged folder count for nothing."""
     (tmp_path / "tiny.toml").write_text(TINY.replace('"catchup"]', '"catchup", "cutmix"]'))
     board = boards.load(str(tmp_path / "tiny.toml"))
     workspace, device = Workspace(tmp_path / "runs", tmp_path, None, "cpu"), torch.device("cpu")
     jobs = {job.label: job for job in jobs_of(board)}
-    images = 1000 * jobs["baseline"].run.recipe.epochs
+    recipe = jobs["baseline"].run.recipe
+    images, precision = 1000 * recipe.epochs, choose_precision(recipe.precision, device)
     for label, seconds, name in (
         ("baseline", 100.0, device_name(device)), ("catchup", 300.0, device_name(device)), ("cutmix", 1.0, "another"),
     ):  # fmt: skip
         folder = make_folder(jobs[label].run, tmp_path / "runs")
-        facts = {"seconds": seconds, "epochs": images // 1000, "train_images": 1000, "device": name}
-        (folder / "training.json").write_text(json.dumps(facts))
+        of_run = {"seconds": seconds, "epochs": images // 1000, "train_images": 1000}
+        (folder / "training.json").write_text(json.dumps({**of_run, "device": name, "precision": precision}))
     (tmp_path / "runs" / "damaged").mkdir()
     (tmp_path / "runs" / "damaged" / "training.json").write_text("{")
     other = jobs["catchup"].run.model_copy(
         update={"method": jobs["catchup"].run.method.model_copy(update={"options": {"alpha": 9.0}})}
     )
-    (make_folder(other, tmp_path / "runs") / "training.json").write_text(
-        json.dumps({"seconds": 9e9, "epochs": 1, "train_images": 1, "device": device_name(device)})
-    )  # other options cost something else
+    batches = jobs["catchup"].run.model_copy(update={"recipe": recipe.model_copy(update={"batch_size": 7})})
+    rounded = jobs["catchup"].run.model_copy(update={"seed": 77})
+    for unlike, was in ((other, precision), (batches, precision), (rounded, "another")):
+        facts = {"seconds": 9e9, "epochs": 1, "train_images": 1, "device": device_name(device), "precision": was}
+        (make_folder(unlike, tmp_path / "runs") / "training.json").write_text(json.dumps(facts))
     costs = {"methods": {"cutmix": {"ratio": 1.5}}}
     write_json(cost_file(board_folder(tmp_path, board.name), board.setups[0].name), costs)
     [setup] = look_ahead(find_work(board, workspace), workspace, device)["setups"]
     assert setup["learnt"] == 2 and setup["seconds_per_image"] == pytest.approx(100 / images)
-    forward = 3 * setup["conditions"] * 797 * 100 / images / 3
+    passes = 1 + 2 * (setup["conditions"] - 1) + 2  # clean; FGSM at each ε, and its one gradient
+    forward = 3 * passes * 797 * 100 / images / 3
     quarter = (100 + 300 + 150) / 4
     assert setup["hours"] == pytest.approx((quarter + forward) / 3600)
 

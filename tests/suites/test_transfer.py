@@ -23,10 +23,11 @@ from catchup_bench.leaderboard.table import Row, Table, make_table
 from catchup_bench.records.outcomes import collect_record, read_outcomes
 from catchup_bench.records.record import Outcome, write_record
 from catchup_bench.records.results_folder import board_folder
+from catchup_bench.registry import method_file
 from catchup_bench.runs.folder import RunFolder
 from catchup_bench.runs.make import make_run
 from catchup_bench.suites import Context, make_suites, suite_class
-from catchup_bench.suites.transfer import targets
+from catchup_bench.suites.transfer import source_of, targets
 from catchup_bench.system.files import locked
 from catchup_bench.system.progress import NoProgress
 from catchup_bench.training.loop import train
@@ -64,6 +65,19 @@ def test_a_matrix_is_hardest_where_examples_are_its_own(runs: dict[str, Path]) -
         assert own.values["source_error"] == pytest.approx(own.error), "the source is this run"
         assert theirs.values["source_error"] == pytest.approx(matrix[other][f"transfer-{other}{suffix}"].error)
         assert theirs.values["index"] == own.values["index"]
+
+
+def test_a_source_has_the_methods_own_options(tmp_path: Path) -> None:
+    """A row with other options is not the source of its method's name, where both would be one column; a method of a
+    file has no other."""
+    transfer = make_suites(["transfer"], {"transfer": {"sources": ["baseline", "inputmixup"]}})["transfer"]
+    plain, other = make_run("inputmixup"), make_run("inputmixup", settings={"inputmixup": {"alpha": 0.3}})
+    baseline = make_run("baseline")
+    for run, needed in ((plain, [baseline]), (other, [baseline, plain]), (baseline, [plain])):
+        assert [needs.folder for needs in transfer.runs_needed(run)] == [needs.folder for needs in needed]
+    (tmp_path / "mine.py").write_text(method_file("inputmixup").read_text())
+    mine = make_run(str(tmp_path / "mine.py"))
+    assert source_of(mine, "mine") is mine
 
 
 def test_examples_do_not_depend_on_the_batch(runs: dict[str, Path]) -> None:
