@@ -1,16 +1,17 @@
 """Write a table as markdown: a board's page, the README's excerpt and the index of all boards."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .. import boards
 from ..boards import Column
 from ..records.attack_checks import LEGEND
 from ..text import markdown as escaped
 from . import claims, findings, schedule
-from .table import Row, Table, record_count
+from .table import BASELINE, Row, Table, record_count
 from .wording import (
     BESIDE,
+    TRAINED_ON,
     beside_title,
     column_header,
     column_notes,
@@ -22,6 +23,9 @@ from .wording import (
     setup_texts,
 )
 
+OPEN_ROWS = 12
+"""Rows that an excerpt shows before a click."""
+
 INDEX_HEAD = ["| board | what it answers | what is known | runs | hardware |", "| :-- | :-- | :-- | --: | :-- |"]
 
 
@@ -30,8 +34,9 @@ def table_line(texts: list[str]) -> str:
     return "| " + " | ".join(texts) + " |"
 
 
-def markdown_table(t: Table, columns: list[Column], *, state: bool = True) -> str:
-    """Return the table, best first, with the given columns of values, and with that of the ``state`` or without.
+def markdown_table(t: Table, columns: list[Column], *, state: bool = True, rows: Sequence[Row] | None = None) -> str:
+    """Return the table, best first, with the given columns of values, and with that of the ``state`` or without; of all
+    rows, or of ``rows``.
 
     The ranking column is bold in the first row only when that method differs from every other.
     """
@@ -39,10 +44,11 @@ def markdown_table(t: Table, columns: list[Column], *, state: bool = True) -> st
     align = [":-:", ":-:", ":--", "--:", *["--:"] * len(columns), "--:", "--:", ":-:"]
     end = None if state else -1
     lines = [table_line(head[:end]), table_line(align[:end])]
-    for i, row in enumerate(t.rows):
-        texts = row_texts(t, row, columns, t.board.rank if i == 0 and _alone(t, row) else None)
+    rows = t.rows if rows is None else rows
+    for row in rows:
+        texts = row_texts(t, row, columns, t.board.rank if row is t.rows[0] and _alone(t, row) else None)
         lines.append(table_line(texts[:end]))
-    if any(c.name in row.doubts for row in t.rows for c in columns):
+    if any(c.name in row.doubts for row in rows for c in columns):
         lines += ["", f"{LEGEND}."]
     return "\n".join(lines)
 
@@ -142,13 +148,19 @@ def protocol_section(t: Table) -> list[str]:
 
 
 def excerpt(name: str, t: Table) -> str:
-    """Return the README's table: the ranking column and the first other one of errors."""
+    """Return the README's table: the ranking column and the first other one of errors; of many rows, those after the
+    first :data:`OPEN_ROWS` behind a click."""
     ranked = t.board.column(t.board.rank)
     shown = [ranked, *[c for c in t.board.columns if c.metric == "error" and c is not ranked][:1]]
-    return (
-        markdown_table(t, shown, state=False)
-        + f"\n\nAll columns and the protocol: [leaderboards/{name}.md](leaderboards/{name}.md)."
-    )
+    seen = OPEN_ROWS if len(t.rows) > OPEN_ROWS + 1 else len(t.rows)
+    parts = [markdown_table(t, shown, state=False, rows=t.rows[:seen])]
+    if further := t.rows[seen:]:
+        folded = markdown_table(t, shown, state=False, rows=further)
+        among = ", the baseline among them" if any(row.label == BASELINE for row in further) else ""
+        parts += [f"<details>\n<summary>{len(further)} further rows{among}</summary>", folded, "</details>"]
+    if any(row.trained_on for row in t.rows):
+        parts.append(TRAINED_ON)
+    return "\n\n".join([*parts, f"All columns and the protocol: [leaderboards/{name}.md](leaderboards/{name}.md)."])
 
 
 def between(text: str, marker: str, content: str) -> str:

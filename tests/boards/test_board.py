@@ -18,7 +18,7 @@ from catchup_bench.boards.grid import jobs_of
 from catchup_bench.cli import tables
 from catchup_bench.errors import NothingSelected, UsageError, VerificationFailed
 from catchup_bench.leaderboard import findings, statistics, wording
-from catchup_bench.leaderboard.markdown import between, board_page, index_section
+from catchup_bench.leaderboard.markdown import between, board_page, excerpt, index_section
 from catchup_bench.leaderboard.pages import stale_pages, write_pages
 from catchup_bench.leaderboard.statistics import summarize
 from catchup_bench.leaderboard.table import Table, make_table
@@ -245,6 +245,19 @@ def test_the_excerpt_stands_between_its_markers() -> None:
     text = "a\n<!-- BEGIN board: tiny -->\nold\n<!-- END board: tiny -->\nb\n"
     assert between(text, "board: tiny", "new") == text.replace("old", "new")
     assert between(text, "board: other", "new") == text
+
+
+def test_an_excerpt_shows_twelve_rows_before_a_click(root: Path) -> None:
+    made = make(root)
+    assert "<details>" not in excerpt("tiny", made)
+    for many, seen in ((13, 13), (14, 12)):
+        rows = [dataclasses.replace(made.rows[i % 3], label=f"method{i:02}") for i in range(many)]
+        text = excerpt("tiny", dataclasses.replace(made, rows=rows))
+        assert all(f"| method{i:02} |" in text for i in range(many)), "no row is lost"
+        opened, _, folded = text.partition(f"<details>\n<summary>{many - seen} further rows</summary>\n\n| tier |")
+        assert opened.count("| method") - 1 == seen and ("</details>" in folded) is (many > seen)
+    marked = dataclasses.replace(made, rows=[dataclasses.replace(made.rows[0], trained_on=("noise",)), *made.rows[1:]])
+    assert "‡ trained on relatives" in excerpt("tiny", marked) and "‡" not in excerpt("tiny", made)
 
 
 def test_the_index_says_what_is_known_and_what_waits(root: Path) -> None:
