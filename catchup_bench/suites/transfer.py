@@ -28,7 +28,7 @@ from .pgd import From
 class Transfer(Suite):
     """Top-1 on examples that are made on the network of each of ``sources``: methods, whose runs have the same dataset,
     network, recipe and seed, the methods' own options, and lie beside the evaluated one. A source that is the method
-    itself is this very run: then the examples are made with its own gradient.
+    itself, with its own options, is this very run: then the examples are made with its own gradient.
 
     Examples are targeted: projected gradient descent in the l∞ ball of ``eps``/255, ``steps`` steps of ``step``/255
     from a uniform start, towards a class that is drawn for each image among the others. A row of the matrix of methods
