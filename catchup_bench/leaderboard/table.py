@@ -74,7 +74,9 @@ class Table:
     @property
     def test(self) -> str:
         """Return the name of the test behind the tiers."""
-        return self.ranking.test if self.ranking else "no runs yet"
+        if self.ranking and self.ranking.rank:
+            return self.ranking.test
+        return f"no run has {self.board.rank} yet" if record_count(self) else "no runs yet"
 
 
 def make_table(board: Board, folder: Path) -> Table:

@@ -1,5 +1,6 @@
 """From which length of training on a method is better than the baseline, as pages say it."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,14 @@ def test_one_seed_is_not_compared_and_no_runs_make_no_section(tmp_path: Path) ->
     assert {line[-1] for line in schedule_table(table)[1:]} == {"", "not compared: one seed"}
     empty = make_table(table.board, tmp_path / "nothing")
     assert schedule_table(empty) == [] and "schedule" not in board_page("length", empty)
+
+
+def test_a_page_without_the_ranked_schedule_says_so(tmp_path: Path) -> None:
+    board = table_of(tmp_path).board
+    shutil.rmtree(tmp_path / "e2")
+    page = board_page("length", make_table(board, tmp_path))
+    assert "No run has acc, 2 epochs yet." in page and "50.12 ± 0.14" in page
+    assert "No runs yet." in board_page("length", make_table(board, tmp_path / "nothing"))
 
 
 def test_a_schedule_names_columns_of_errors(tmp_path: Path) -> None:
