@@ -245,8 +245,11 @@ class Board(BaseModel):
                 raise ValueError(f"column {column.name!r}: a mean is of plain errors, not of relative ones")
             if column.relative_to:
                 self._check_reference(column)
-            if column.source and (column.metric != "error" or column.source not in {e.row for e in self.rows}):
-                raise ValueError(f"column {column.name!r}: source = {column.source!r} is no row, or this is no error")
+            if column.source and (column.metric != "error" or column.source not in self._plain_rows()):
+                raise ValueError(
+                    f"column {column.name!r}: source = {column.source!r} is no row of a method with its own options, "
+                    "or this is no error"
+                )
         for setup in self.setups:
             if others := parse_settings(setup.set).keys() - {e.own for e in self.methods}:
                 raise ValueError(
@@ -270,6 +273,11 @@ class Board(BaseModel):
             if name not in names or self.column(name).metric not in BY_IMAGE:
                 raise ValueError(f"schedule: {name!r} is no column of errors or accuracies")
         return self
+
+    def _plain_rows(self) -> frozenset[str]:
+        """Return the rows of a method under its own name and with its own options, as examples are made on."""
+        plain = [entry for entry in self.methods if entry.row == entry.own and not entry.set]
+        return frozenset(e.row for e in plain if not any(setup.options_of(e.own) for setup in self.setups))
 
     def _check_reference(self, column: Column) -> None:
         """Raise :class:`ValueError` unless errors can be relative to what the column says."""

@@ -222,7 +222,13 @@ def test_matrices_say_whose_gradient_is_masked(tmp_path: Path) -> None:
     found = list(findings.sentences(Table(board, rows, {"from baseline": rank({})}, {})))
     assert any("inputmixup (60.00 % from baseline, 20.00 % from itself)" in text for text in found)
     assert any(text.endswith("own examples for baseline.") for text in found)
-    for bad in ('source = "cutmix"', 'source = "baseline"\nmetric = "accuracy"'):
-        (tmp_path / "bad.toml").write_text(BOARD.replace('source = "baseline"', bad))
-        with pytest.raises(UsageError, match="is no row, or this is no error"):
+    for bad in (
+        BOARD.replace('source = "baseline"', 'source = "cutmix"'),
+        BOARD.replace('source = "baseline"', 'source = "baseline"\nmetric = "accuracy"'),
+        BOARD.replace('"inputmixup"]', '{ name = "inputmixup", set = { alpha = 0.3 } }]'),
+        BOARD.replace("suites =", 'set = ["inputmixup.alpha=0.3"]\nsuites ='),
+    ):
+        assert bad != BOARD
+        (tmp_path / "bad.toml").write_text(bad)
+        with pytest.raises(UsageError, match="is no row of a method with its own options, or this is no error"):
             boards.load(str(tmp_path / "bad.toml"))
