@@ -116,8 +116,9 @@ def _against_others(t: Table, of_claim: list[Line], claim: str) -> Iterator[str]
     if every := [row.label for row in t.rows if row.label in others]:
         first = [label for label in every if all(label in line.better for line in of_claim)]
         last = [label for label in every if all(label in line.worse for line in of_claim)]
+        are = "are" if len(every) > 1 else "is"
         yield (
-            f"Beside the baseline there are {len(every)}: by every one of these quantities {own} {claim} than "
+            f"Beside the baseline there {are} {len(every)}: by every one of these quantities {own} {claim} than "
             f"{_listed(first)}, and {OPPOSITE[claim]} than {_listed(last)}."
         )
 

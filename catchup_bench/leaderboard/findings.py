@@ -79,7 +79,8 @@ MOST_NAMES = 4
 
 
 def in_short(t: Table) -> str:
-    """Return one sentence for the index: which methods are better or worse than the baseline, by the ranking column."""
+    """Return one sentence for the index: which methods are better or worse than the baseline, by the ranking column.
+    Empty where there is nothing to say."""
     parts = []
     for verdict, names in _by_verdict(t).items():
         more = len(names) - MOST_NAMES
@@ -87,9 +88,7 @@ def in_short(t: Table) -> str:
         parts.append(
             f"{words} {VERDICTS[verdict]}" if verdict != "not separable" else f"{len(names)} {VERDICTS[verdict]}"
         )
-    if not parts:
-        return "Nothing: that needs two seeds or more of the baseline and of another method."
-    return f"By {t.board.rank}, beside the baseline: {'; '.join(parts)}."
+    return f"By {t.board.rank}, beside the baseline: {'; '.join(parts)}." if parts else ""
 
 
 def _by_verdict(t: Table) -> dict[str, list[str]]:

@@ -26,6 +26,8 @@ from .wording import (
 OPEN_ROWS = 12
 """Rows that an excerpt shows before a click."""
 
+NOTHING_KNOWN = "Nothing: that needs two seeds or more of the baseline and of another method."
+
 INDEX_HEAD = ["| board | what it answers | what is known | runs | hardware |", "| :-- | :-- | :-- | --: | :-- |"]
 
 
@@ -188,7 +190,7 @@ def index_line(name: str, t: Table) -> str:
     shown = [
         f"[{t.board.title}]({name}.md)",
         t.board.question,
-        claims.in_short(t) or findings.in_short(t),
+        " ".join(filter(None, [findings.in_short(t), claims.in_short(t)])) or NOTHING_KNOWN,
         str(record_count(t)),
         hardware,
     ]

@@ -17,9 +17,9 @@ from catchup_bench import boards
 from catchup_bench.boards.grid import jobs_of
 from catchup_bench.boards.metrics import METRICS
 from catchup_bench.errors import UsageError, VerificationFailed
-from catchup_bench.leaderboard import claims, pages
+from catchup_bench.leaderboard import claims, findings, pages
 from catchup_bench.leaderboard.html_page import html_page, reports_beside
-from catchup_bench.leaderboard.markdown import board_page
+from catchup_bench.leaderboard.markdown import board_page, index_section
 from catchup_bench.leaderboard.statistics import Comparisons, Images, Scores
 from catchup_bench.leaderboard.table import Table, make_table
 from catchup_bench.leaderboard.values import value_of
@@ -131,7 +131,7 @@ def test_every_quantity_says_who_is_better_by_it(tmp_path: Path) -> None:
     first, others, flat, rest, test = claims.sentences(t)
     assert first == "By area, Gini, catchup relies on more features than the baseline."
     assert others == (
-        "Beside the baseline there are 1: by every one of these quantities catchup relies on more features than none "
+        "Beside the baseline there is 1: by every one of these quantities catchup relies on more features than none "
         "of them, and relies on fewer than none of them."
     )
     assert flat == (
@@ -139,6 +139,7 @@ def test_every_quantity_says_who_is_better_by_it(tmp_path: Path) -> None:
     )
     assert rest.endswith("has a flatter loss than none of them, and has a sharper loss than cutmix.")
     assert "Holm over 3 pairs" in test and claims.in_short(t) == f"{first} {flat}"
+    assert f"| {findings.in_short(t)} {first} {flat} |" in index_section({"inside": t}), "the board's own answer first"
     head, area, gini, largest, radius = claims.table(t)
     assert head == ["", "catchup", "baseline", *claims.HEAD]
     assert area[0] == "area ↑" and gini[0] == "Gini ↓" and largest[0] == "λ₁ ↓" and radius[0] == "radius ↑"
