@@ -127,7 +127,7 @@ def section(name: str, t: Table, folder: str, reports: Set[str]) -> dict[str, An
         "notes": [*how_to_read(t), *([f"{LEGEND}."] if doubts else [])],
         "plots": list(drawn(name, t)),
         "curves": list(curves.of_board(t, name)),
-        "findings": findings.sentences(t),
+        "findings": [*schedule.sentences(t), *findings.sentences(t)],
         "claims": {"title": claims.title(t), "table": claims.table(t), "sentences": claims.sentences(t)},
         "schedule": schedule.schedule_table(t),
         "columns": column_notes(t),

@@ -92,7 +92,7 @@ def board_page(name: str, t: Table, inside: Table | None = None) -> str:
 
 def findings_section(t: Table) -> list[str]:
     """Return the lines that say which differences are real."""
-    texts = findings.sentences(t)
+    texts = [*schedule.sentences(t), *findings.sentences(t)]
     return ["## What the numbers say", "", *[f"- {text}" for text in texts], ""] if texts else []
 
 
@@ -187,10 +187,11 @@ def index_section(tables: Mapping[str, Table]) -> str:
 def index_line(name: str, t: Table) -> str:
     """Return a board's line of the index."""
     hardware = "; ".join(map(escaped, t.facts["device"]))
+    own = " ".join(schedule.sentences(t)) or findings.in_short(t)
     shown = [
         f"[{t.board.title}]({name}.md)",
         t.board.question,
-        " ".join(filter(None, [findings.in_short(t), claims.in_short(t)])) or NOTHING_KNOWN,
+        " ".join(filter(None, [own, claims.in_short(t)])) or NOTHING_KNOWN,
         str(record_count(t)),
         hardware,
     ]

@@ -31,6 +31,27 @@ def schedule_table(t: Table) -> list[list[str]]:
     return lines
 
 
+def sentences(t: Table) -> list[str]:
+    """Return from which schedule on methods are better than the baseline, and after which ones worse; nothing where
+    none was compared."""
+    answers: dict[str, list[str]] = {}
+    for row in t.rows:
+        if any(row.label in compared for compared in t.schedule.values()):
+            answers.setdefault(overtakes(t, row), []).append(row.label)
+    worse = {
+        name: [row.label for row in t.rows if row.label in compared and compared[row.label].verdict == "worse"]
+        for name, compared in t.schedule.items()
+    }
+    return [
+        *_sentence("Better than the baseline", [f"{', '.join(labels)} {when}" for when, labels in answers.items()]),
+        *_sentence("Worse than it", [f"{', '.join(labels)} at {name}" for name, labels in worse.items() if labels]),
+    ]
+
+
+def _sentence(start: str, parts: list[str]) -> list[str]:
+    return [f"{start}: {'; '.join(parts)}."] if parts else []
+
+
 def overtakes(t: Table, row: Row) -> str:
     """Return from which schedule on a method is better than the baseline, as far as it was compared."""
     if row.label == BASELINE:

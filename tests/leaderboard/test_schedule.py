@@ -10,8 +10,8 @@ from catchup_bench import boards
 from catchup_bench.boards.grid import jobs_of
 from catchup_bench.errors import UsageError
 from catchup_bench.leaderboard.curves import of_schedule
-from catchup_bench.leaderboard.markdown import board_page
-from catchup_bench.leaderboard.schedule import schedule_table
+from catchup_bench.leaderboard.markdown import board_page, index_line
+from catchup_bench.leaderboard.schedule import schedule_table, sentences
 from catchup_bench.leaderboard.table import Table, make_table
 from catchup_bench.records.record import Outcome, Record, write_record
 from catchup_bench.records.results_folder import cost_file
@@ -76,7 +76,13 @@ def test_the_page_says_from_which_schedule_on_each_method_is_better(tmp_path: Pa
     assert lines["late"][-1] == "from acc, 2 epochs on"
     assert lines["fades"][-1] == "not at acc, 2 epochs, though at a shorter one"
     assert lines["early"][1].startswith("70.12 ± 0.14 [+") and lines["late"][1].startswith("30.12 ± 0.14 [-")
+    answer = (
+        "Better than the baseline: early from acc, 1 epochs on; late from acc, 2 epochs on; fades not at acc, 2 "
+        "epochs, though at a shorter one. Worse than it: late at acc, 1 epochs; fades at acc, 2 epochs."
+    )
+    assert " ".join(sentences(table)) == answer and f"| {answer} |" in index_line("length", table)
     page = board_page("length", table)
+    assert all(f"- {text}\n" in page for text in sentences(table))
     assert "## How it depends on the schedule" in page and "| late | 30.12 ± 0.14" in page
 
 
@@ -90,7 +96,7 @@ def test_the_schedule_is_drawn_by_epochs_and_by_what_they_cost(tmp_path: Path) -
 
 def test_one_seed_is_not_compared_and_no_runs_make_no_section(tmp_path: Path) -> None:
     table = table_of(tmp_path, seeds=1)
-    assert {line[-1] for line in schedule_table(table)[1:]} == {"", "not compared: one seed"}
+    assert {line[-1] for line in schedule_table(table)[1:]} == {"", "not compared: one seed"} and not sentences(table)
     empty = make_table(table.board, tmp_path / "nothing")
     assert schedule_table(empty) == [] and "schedule" not in board_page("length", empty)
 
