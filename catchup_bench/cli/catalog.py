@@ -32,7 +32,7 @@ def catalog_entries(kind: Kind) -> list[dict[str, Any]]:
 def method_entries() -> list[dict[str, Any]]:
     """Return what the files of methods say, without running them; name on stderr one that cannot be read."""
     entries = []
-    costs = costs_by_board()
+    costs = costs_by_setup()
     for name in registry.methods():
         try:
             cls = registry.method_outline(name)
@@ -49,7 +49,7 @@ def method_entries() -> list[dict[str, Any]]:
                 "passes": cls.passes,
                 "cost": span(costs.get(name, {})),
                 "trained on relatives of": relatives_text(cls.relatives),
-                "cost by board": costs.get(name, {}),
+                "cost by setup": costs.get(name, {}),
                 "per dataset": {d: dict(v) for d, v in cls.defaults.items()},
                 "options": {f.name: f.default for f in fields(cls) if f.default is not MISSING},
                 "takes": {field: allowed for field, (_, allowed) in bounded_fields(cls).items()},
@@ -58,9 +58,9 @@ def method_entries() -> list[dict[str, Any]]:
     return entries
 
 
-def costs_by_board() -> dict[str, dict[str, float]]:
-    """Return, by method and board, what a training step takes relative to the baseline's, on the boards whose records
-    lie here. Files that cannot be read are left out."""
+def costs_by_setup() -> dict[str, dict[str, float]]:
+    """Return, by method and by board and setup (``digits/preactresnet10-w16``), what a training step takes relative to
+    the baseline's, on the boards whose records lie here. Files that cannot be read are left out."""
     from ..records.costs import read_costs
     from ..records.results_folder import cost_files, find_root
 
@@ -69,7 +69,7 @@ def costs_by_board() -> dict[str, dict[str, float]]:
         for path in cost_files(find_root(None)):
             with suppress(UsageError):
                 for name, ratio in read_costs(path).ratios.items():
-                    found.setdefault(name, {})[path.parts[-3]] = round(ratio, 2)
+                    found.setdefault(name, {})["/".join(path.parts[-3:-1])] = round(ratio, 2)
     return found
 
 

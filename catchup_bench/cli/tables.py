@@ -129,7 +129,7 @@ def print_checks(method: str, checks: "list[Check]") -> None:
     print_grid(f"the contract of {method}", ["check", "", "seen"], rows, left=3)
 
 
-HIDDEN = ("options", "takes", "file", "source", "runs", "cost by board")
+HIDDEN = ("options", "takes", "file", "source", "runs", "cost by setup")
 """Properties that only the long form of a list shows."""
 
 

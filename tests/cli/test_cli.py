@@ -211,17 +211,18 @@ def test_methods_are_listed_with_what_they_cost_on_boards_here(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert not any(e["cost"] for e in as_json(cli("list", "methods", "--long", "--json")))
-    for board, text in (
-        ("a", '{"methods": {"cutmix": {"ratio": 1.25}}}'),
-        ("b", "no JSON"),
-        ("c", '{"methods": {"cutmix": {"ratio": 1.503}, "moex": {"ratio": 1.1}}}'),
+    for setup, text in (
+        ("a/narrow", '{"methods": {"cutmix": {"ratio": 1.25}}}'),
+        ("b/narrow", "no JSON"),
+        ("c/narrow", '{"methods": {"cutmix": {"ratio": 1.503}, "moex": {"ratio": 1.1}}}'),
+        ("c/wide", '{"methods": {"cutmix": {"ratio": 1.4}}}'),
     ):
-        folder = tmp_path / "leaderboards" / "results" / board / "setup"
+        folder = tmp_path / "leaderboards" / "results" / setup
         folder.mkdir(parents=True)
         (folder / "cost.json").write_text(text)
     listed = {e["name"]: e for e in as_json(cli("list", "methods", "--long", "--json"))}
     assert {name: e["cost"] for name, e in listed.items() if e["cost"]} == {"cutmix": "×1.25–1.50", "moex": "×1.10"}
-    assert listed["cutmix"]["cost by board"] == {"a": 1.25, "c": 1.5}
+    assert listed["cutmix"]["cost by setup"] == {"a/narrow": 1.25, "c/narrow": 1.5, "c/wide": 1.4}
 
 
 def test_doctor_says_which_robustbench_is_there(cli: Cli) -> None:
