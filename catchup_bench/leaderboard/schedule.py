@@ -32,7 +32,7 @@ def schedule_table(t: Table) -> list[list[str]]:
 
 
 def sentences(t: Table) -> list[str]:
-    """Return from which schedule on methods are better than the baseline, and after which ones worse; nothing where
+    """Return from which schedule on methods are better than the baseline, and at which ones worse; nothing where
     none was compared."""
     answers: dict[str, list[str]] = {}
     for row in t.rows:
@@ -69,5 +69,5 @@ def overtakes(t: Table, row: Row) -> str:
     if better_from is not None:
         return f"from {better_from} on"
     if any(compared.verdict == "better" for _, compared in verdicts):
-        return f"not at {verdicts[-1][0]}, though at a shorter one"
-    return f"not within {verdicts[-1][0]}"
+        return f"not shown at {verdicts[-1][0]}, though at a shorter one"
+    return f"not shown within {verdicts[-1][0]}"

@@ -14,13 +14,13 @@ import torch
 
 @cache
 def code() -> dict[str, Any]:
-    """Return the commit of the checkout this package runs from, and whether its code differs from it; empty when
-    installed."""
+    """Return the commit of the checkout this package runs from, and whether its code differs from it, which the page
+    that a board writes among the methods is no part of; empty when installed."""
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return {"commit": None, "dirty": None}
     commit = _git(here, "rev-parse", "HEAD")
-    changed = _git(here, "status", "--porcelain", "--", "catchup_bench", "methods")
+    changed = _git(here, "status", "--porcelain", "--", "catchup_bench", "methods", ":(exclude)methods/README.md")
     return {"commit": commit or None, "dirty": None if commit is None else bool(changed)}
 
 

@@ -74,11 +74,11 @@ def test_the_page_says_from_which_schedule_on_each_method_is_better(tmp_path: Pa
     assert lines["baseline"][1] == "50.12 ± 0.14" and lines["baseline"][-1] == ""
     assert lines["early"][-1] == "from acc, 1 epochs on"
     assert lines["late"][-1] == "from acc, 2 epochs on"
-    assert lines["fades"][-1] == "not at acc, 2 epochs, though at a shorter one"
+    assert lines["fades"][-1] == "not shown at acc, 2 epochs, though at a shorter one"
     assert lines["early"][1].startswith("70.12 ± 0.14 [+") and lines["late"][1].startswith("30.12 ± 0.14 [-")
     answer = (
-        "Better than the baseline: early from acc, 1 epochs on; late from acc, 2 epochs on; fades not at acc, 2 "
-        "epochs, though at a shorter one. Worse than it: late at acc, 1 epochs; fades at acc, 2 epochs."
+        "Better than the baseline: early from acc, 1 epochs on; late from acc, 2 epochs on; fades not shown at "
+        "acc, 2 epochs, though at a shorter one. Worse than it: late at acc, 1 epochs; fades at acc, 2 epochs."
     )
     assert " ".join(sentences(table)) == answer and f"| {answer} |" in index_line("length", table)
     page = board_page("length", table)
