@@ -14,13 +14,17 @@ import torch
 
 @cache
 def code() -> dict[str, Any]:
-    """Return the commit of the checkout this package runs from, and whether its code differs from it, which the page
-    that a board writes among the methods is no part of; empty when installed."""
-    here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
+    """Return :func:`code_in` of the folder that this package lies in, as it was at the first call."""
+    return code_in(Path(__file__).resolve().parents[2])
+
+
+def code_in(checkout: Path) -> dict[str, Any]:
+    """Return the commit of a checkout, and whether its code differs from it, which the page that a board writes among
+    the methods is no part of; empty for another folder, as where the package is installed."""
+    if not (checkout / ".git").exists():
         return {"commit": None, "dirty": None}
-    commit = _git(here, "rev-parse", "HEAD")
-    changed = _git(here, "status", "--porcelain", "--", "catchup_bench", "methods", ":(exclude)methods/README.md")
+    commit = _git(checkout, "rev-parse", "HEAD")
+    changed = _git(checkout, "status", "--porcelain", "--", "catchup_bench", "methods", ":(exclude)methods/README.md")
     return {"commit": commit or None, "dirty": None if commit is None else bool(changed)}
 
 

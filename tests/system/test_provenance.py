@@ -2,45 +2,42 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from catchup_bench.system import provenance
+from catchup_bench.system.provenance import code_in
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
 
 @pytest.fixture
-def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], dict[str, Any]]]:
-    """What a checkout in ``tmp_path``, with a file of code, a method and the page of the methods, says of its code."""
-    if shutil.which("git") is None:
-        pytest.skip("git is not installed")
-    here = tmp_path / "catchup_bench" / "system" / "provenance.py"
-    for path in (here, tmp_path / "methods" / "mine.py", tmp_path / "methods" / "README.md", tmp_path / "README.md"):
-        path.parent.mkdir(parents=True, exist_ok=True)
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with a file of code, a method and two pages, all committed."""
+    for name in ("catchup_bench/train.py", "methods/mine.py", "methods/README.md", "README.md"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
         path.write_text("as committed\n")
-    who = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost", "-c", "commit.gpgsign=false"]
+    who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
     for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "all"]):
         subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True, timeout=60)
-    monkeypatch.setattr(provenance, "__file__", str(here))
-    yield provenance.code.__wrapped__
+    return tmp_path
 
 
-def test_pages_that_a_board_writes_are_no_changed_code(code: Callable[[], dict[str, Any]], tmp_path: Path) -> None:
-    assert code()["commit"] and code()["dirty"] is False
+def test_pages_that_a_board_writes_are_no_changed_code(checkout: Path) -> None:
+    assert code_in(checkout)["commit"] and code_in(checkout)["dirty"] is False
+    (checkout / "leaderboards").mkdir()
     for page in ("README.md", "methods/README.md", "leaderboards/digits.md"):
-        (tmp_path / page).parent.mkdir(exist_ok=True)
-        (tmp_path / page).write_text("as generated\n")
-    assert code()["dirty"] is False
+        (checkout / page).write_text("as generated\n")
+    assert code_in(checkout)["dirty"] is False
 
 
-@pytest.mark.parametrize("changed", ["catchup_bench/system/provenance.py", "methods/mine.py", "methods/new.py"])
-def test_changed_and_new_code_is_said(code: Callable[[], dict[str, Any]], tmp_path: Path, changed: str) -> None:
-    (tmp_path / changed).write_text("changed\n")
-    assert code()["dirty"] is True
+@pytest.mark.parametrize("name", ["catchup_bench/train.py", "methods/mine.py", "methods/new.py"])
+def test_changed_and_new_code_is_said(checkout: Path, name: str) -> None:
+    (checkout / name).write_text("changed\n")
+    assert code_in(checkout)["dirty"] is True
 
 
-def test_a_package_without_a_checkout_has_no_commit(code: Callable[[], dict[str, Any]], tmp_path: Path) -> None:
-    shutil.rmtree(tmp_path / ".git")
-    assert code() == {"commit": None, "dirty": None}
+def test_a_folder_without_a_checkout_has_no_commit(checkout: Path) -> None:
+    shutil.rmtree(checkout / ".git")
+    assert code_in(checkout) == {"commit": None, "dirty": None}
