@@ -42,10 +42,21 @@ def sentences(t: Table) -> list[str]:
         name: [row.label for row in t.rows if row.label in compared and compared[row.label].verdict == "worse"]
         for name, compared in t.schedule.items()
     }
+    measure, lengths = _names(t)
+    better_than = f"By {measure}, better than the baseline" if measure else "Better than the baseline"
+    at = [f"{', '.join(labels)} at {lengths[name]}" for name, labels in worse.items() if labels]
     return [
-        *_sentence("Better than the baseline", [f"{', '.join(labels)} {when}" for when, labels in answers.items()]),
-        *_sentence("Worse than it", [f"{', '.join(labels)} at {name}" for name, labels in worse.items() if labels]),
+        *_sentence(better_than, [f"{', '.join(labels)} {when}" for when, labels in answers.items()]),
+        *_sentence("Worse than it", at),
     ]
+
+
+def _names(t: Table) -> tuple[str, dict[str, str]]:
+    """Return what the columns of a schedule all measure and the rest of each name: of "clean acc, 30 epochs" and
+    "clean acc, 100 epochs" these are "clean acc", "30 epochs" and "100 epochs"."""
+    measures = {name.rpartition(", ")[0] for name in t.board.schedule}
+    measure = measures.pop() if len(measures) == 1 else ""
+    return measure, {name: name.removeprefix(f"{measure}, ") for name in t.board.schedule}
 
 
 def _sentence(start: str, parts: list[str]) -> list[str]:
@@ -61,13 +72,14 @@ def overtakes(t: Table, row: Row) -> str:
     ]
     if not verdicts:
         return "not compared: one seed"
+    lengths = _names(t)[1]
     better_from = None
     for name, compared in reversed(verdicts):
         if compared.verdict != "better":
             break
         better_from = name
     if better_from is not None:
-        return f"from {better_from} on"
+        return f"from {lengths[better_from]} on"
     if any(compared.verdict == "better" for _, compared in verdicts):
-        return f"not shown at {verdicts[-1][0]}, though at a shorter one"
-    return f"not shown within {verdicts[-1][0]}"
+        return f"not shown at {lengths[verdicts[-1][0]]}, though at a shorter one"
+    return f"not shown within {lengths[verdicts[-1][0]]}"

@@ -72,13 +72,13 @@ def test_the_page_says_from_which_schedule_on_each_method_is_better(tmp_path: Pa
     lines = {line[0]: line for line in schedule_table(table)}
     assert lines["method"][1:] == ["acc, 1 epochs ↑", "acc, 2 epochs ↑", "better than the baseline"]
     assert lines["baseline"][1] == "50.12 ± 0.14" and lines["baseline"][-1] == ""
-    assert lines["early"][-1] == "from acc, 1 epochs on"
-    assert lines["late"][-1] == "from acc, 2 epochs on"
-    assert lines["fades"][-1] == "not shown at acc, 2 epochs, though at a shorter one"
+    assert lines["early"][-1] == "from 1 epochs on"
+    assert lines["late"][-1] == "from 2 epochs on"
+    assert lines["fades"][-1] == "not shown at 2 epochs, though at a shorter one"
     assert lines["early"][1].startswith("70.12 ± 0.14 [+") and lines["late"][1].startswith("30.12 ± 0.14 [-")
     answer = (
-        "Better than the baseline: early from acc, 1 epochs on; late from acc, 2 epochs on; fades not shown at "
-        "acc, 2 epochs, though at a shorter one. Worse than it: late at acc, 1 epochs; fades at acc, 2 epochs."
+        "By acc, better than the baseline: early from 1 epochs on; late from 2 epochs on; fades not shown at "
+        "2 epochs, though at a shorter one. Worse than it: late at 1 epochs; fades at 2 epochs."
     )
     assert " ".join(sentences(table)) == answer and f"| {answer} |" in index_line("length", table)
     page = board_page("length", table)
@@ -92,6 +92,16 @@ def test_the_schedule_is_drawn_by_epochs_and_by_what_they_cost(tmp_path: Path) -
     assert all(label in by_epochs.image for label in ACCURACY) and "by epochs, with its 95 %" in by_epochs.caption
     assert "late" in by_cost.image and "fades" not in by_cost.image, "no cost, no point"
     assert "in epochs of the baseline" in by_cost.caption
+
+
+def test_columns_of_a_schedule_that_share_no_name_are_named_in_full(tmp_path: Path) -> None:
+    table_of(tmp_path)
+    renamed = TOML.replace("acc, 1 epochs", "short").replace("acc, 2 epochs", "long")
+    (tmp_path / "length.toml").write_text(renamed)
+    board = boards.load(str(tmp_path / "length.toml"))
+    better, worse = sentences(make_table(board, tmp_path))
+    assert better.startswith("Better than the baseline: early from short on; late from long on; fades not shown at")
+    assert worse == "Worse than it: late at short; fades at long."
 
 
 def test_one_seed_is_not_compared_and_no_runs_make_no_section(tmp_path: Path) -> None:
