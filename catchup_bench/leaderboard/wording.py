@@ -45,8 +45,9 @@ def column_header(column: Column) -> str:
 
 
 def column_notes(t: Table) -> list[tuple[str, str]]:
-    """Return the columns of which there is something to say, each with it: what relative errors are relative to is."""
-    notes = []
+    """Return the columns of which there is something to say, each with it: what relative errors are relative to is.
+    Columns of which the same is said stand together."""
+    names: dict[str, list[str]] = {}
     for column in t.board.columns:
         own = [column.about] if column.about else []
         if reference := reference_name(column):
@@ -55,8 +56,8 @@ def column_notes(t: Table) -> list[tuple[str, str]]:
                 "reference is taken as exact"
             )
         if own:
-            notes.append((column.name, "; ".join(own)))
-    return notes
+            names.setdefault("; ".join(own), []).append(column.name)
+    return [("; ".join(columns), text) for text, columns in names.items()]
 
 
 def level_dots(state: int) -> str:

@@ -104,6 +104,14 @@ def test_columns_of_a_schedule_that_share_no_name_are_named_in_full(tmp_path: Pa
     assert worse == "Worse than it: late at short; fades at long."
 
 
+def test_what_is_said_of_several_columns_stands_once(tmp_path: Path) -> None:
+    table_of(tmp_path)
+    said = TOML.replace('metric = "accuracy"', 'metric = "accuracy"\nabout = "on all images"')
+    (tmp_path / "length.toml").write_text(said)
+    page = board_page("length", make_table(boards.load(str(tmp_path / "length.toml")), tmp_path))
+    assert "- **acc, 1 epochs; acc, 2 epochs**: on all images\n" in page and page.count("on all images") == 1
+
+
 def test_one_seed_is_not_compared_and_no_runs_make_no_section(tmp_path: Path) -> None:
     table = table_of(tmp_path, seeds=1)
     assert {line[-1] for line in schedule_table(table)[1:]} == {"", "not compared: one seed"} and not sentences(table)
