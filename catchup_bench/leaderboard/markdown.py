@@ -150,17 +150,25 @@ def protocol_section(t: Table) -> list[str]:
 
 
 def excerpt(name: str, t: Table) -> str:
-    """Return the README's table: the ranking column and the first other one of errors; of many rows, those after the
-    first :data:`OPEN_ROWS` behind a click."""
+    """Return what the README shows of a board: its question, what is known, and the ranking column with the first other
+    one of errors; of many rows, those after the first :data:`OPEN_ROWS` behind a click; of rows that were not run, the
+    names."""
     ranked = t.board.column(t.board.rank)
     shown = [ranked, *[c for c in t.board.columns if c.metric == "error" and c is not ranked][:1]]
-    seen = OPEN_ROWS if len(t.rows) > OPEN_ROWS + 1 else len(t.rows)
-    parts = [markdown_table(t, shown, state=False, rows=t.rows[:seen])]
-    if further := t.rows[seen:]:
+    made = [row for row in t.rows if row.values or row.failed]
+    waiting = [escaped(row.label) for row in t.rows if row not in made]
+    seen = OPEN_ROWS if len(made) > OPEN_ROWS + 1 else len(made)
+    parts = [
+        f"**{t.board.title}.** {t.board.question} {known(t)}",
+        markdown_table(t, shown, state=False, rows=made[:seen]),
+    ]
+    if further := made[seen:]:
         folded = markdown_table(t, shown, state=False, rows=further)
         among = ", the baseline among them" if any(row.label == BASELINE for row in further) else ""
         parts += [f"<details>\n<summary>{len(further)} further rows{among}</summary>", folded, "</details>"]
-    if any(row.trained_on for row in t.rows):
+    if waiting:
+        parts.append(f"Not run yet: {', '.join(waiting)}.")
+    if any(row.trained_on for row in made):
         parts.append(TRAINED_ON)
     return "\n\n".join([*parts, f"All columns and the protocol: [leaderboards/{name}.md](leaderboards/{name}.md)."])
 
@@ -184,14 +192,19 @@ def index_section(tables: Mapping[str, Table]) -> str:
     return "\n".join(lines)
 
 
+def known(t: Table) -> str:
+    """Return in a sentence or two what the tests tell of a board's methods."""
+    own = " ".join(schedule.sentences(t)) or findings.in_short(t)
+    return " ".join(filter(None, [own, claims.in_short(t)])) or NOTHING_KNOWN
+
+
 def index_line(name: str, t: Table) -> str:
     """Return a board's line of the index."""
     hardware = "; ".join(map(escaped, t.facts["device"]))
-    own = " ".join(schedule.sentences(t)) or findings.in_short(t)
     shown = [
         f"[{t.board.title}]({name}.md)",
         t.board.question,
-        " ".join(filter(None, [own, claims.in_short(t)])) or NOTHING_KNOWN,
+        known(t),
         str(record_count(t)),
         hardware,
     ]

@@ -18,7 +18,7 @@ from catchup_bench.boards.grid import jobs_of
 from catchup_bench.cli import tables
 from catchup_bench.errors import NothingSelected, UsageError, VerificationFailed
 from catchup_bench.leaderboard import findings, statistics, wording
-from catchup_bench.leaderboard.markdown import between, board_page, excerpt, index_section
+from catchup_bench.leaderboard.markdown import NOTHING_KNOWN, between, board_page, excerpt, index_section
 from catchup_bench.leaderboard.pages import stale_pages, write_pages
 from catchup_bench.leaderboard.statistics import summarize
 from catchup_bench.leaderboard.table import Table, make_table
@@ -258,6 +258,17 @@ def test_an_excerpt_shows_twelve_rows_before_a_click(root: Path) -> None:
         assert opened.count("| method") - 1 == seen and ("</details>" in folded) is (many > seen)
     marked = dataclasses.replace(made, rows=[dataclasses.replace(made.rows[0], trained_on=("noise",)), *made.rows[1:]])
     assert "‡ trained on relatives" in excerpt("tiny", marked) and "‡" not in excerpt("tiny", made)
+
+
+def test_an_excerpt_says_what_is_known_and_names_what_was_not_run(root: Path) -> None:
+    text = excerpt("tiny", make(root))
+    assert text.startswith("**Tiny.** Does it render? By both, beside the baseline: catchup better than it; ")
+    assert "Not run yet" not in text
+    for path in (root / "leaderboards" / "results" / "tiny").glob("*/catchup*/seed*.json"):
+        path.unlink()
+    text = excerpt("tiny", make(root))
+    assert "| baseline |" in text and "| catchup" not in text and NOTHING_KNOWN in text
+    assert "\n\nNot run yet: catchup, catchup-no-input.\n" in text
 
 
 def test_the_index_says_what_is_known_and_what_waits(root: Path) -> None:
