@@ -156,7 +156,7 @@ def excerpt(name: str, t: Table) -> str:
     ranked = t.board.column(t.board.rank)
     shown = [ranked, *[c for c in t.board.columns if c.metric == "error" and c is not ranked][:1]]
     made = [row for row in t.rows if row.values or row.failed]
-    waiting = [escaped(row.label) for row in t.rows if row not in made]
+    waiting = [escaped(row.label) for row in t.rows if not (row.values or row.failed)]
     seen = OPEN_ROWS if len(made) > OPEN_ROWS + 1 else len(made)
     parts = [
         f"**{t.board.title}.** {t.board.question} {known(t)}",
